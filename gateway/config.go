@@ -1,0 +1,80 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/phxgate/phxgate/gateway/rules"
+)
+
+// Config says how one gateway serves. Start from [DefaultConfig]; [Config.Validate] names what is wrong.
+type Config struct {
+	// ID names this gateway in channel ids: subject-safe characters, unique for each start.
+	ID string
+	// SocketPath is the mount point; clients connect to SocketPath + "/websocket". Default "/socket".
+	SocketPath string
+	// Rules are the channel rules at the start; [Server.SetRules] exchanges them.
+	Rules *rules.Set
+	// Handler serves paths that are no sockets; nil answers 404.
+	Handler http.Handler
+	// Loops is how many event loops own sockets. Default: one per two cores, at least one.
+	Loops int
+
+	CheckOrigin    OriginCheck
+	TrustedProxies []netip.Prefix // whose X-Forwarded-For is believed
+	AuthzHeaders   []string       // request headers that the connect request carries
+	AuthzTimeout   time.Duration  // bound of a connect decision; default 5 s
+
+	MaxConnections       int // default 1<<30: set it from the descriptor limit
+	MaxFrameBytes        int // of one message, fragments together; default 1 MiB
+	InboundBytesTotal    int // of messages that are not complete yet, all sockets together; default 256 MiB
+	OutboundBytes        int // that may wait for one socket; default 1 MiB
+	MaxChannelsPerSocket int // joins that are under way count; default 100
+
+	IdleTimeout time.Duration // no frame for so long: closed with 1002; default 60 s
+	TopicLinger time.Duration // how long a topic without members stays subscribed; default 10 s
+	GapSpread   time.Duration // over how long channels are told to rejoin after a gap; default 3 s
+
+	Log *slog.Logger
+}
+
+// DefaultConfig returns the defaults of the contract for everything but ID and Rules.
+func DefaultConfig() Config {
+	return Config{
+		SocketPath: "/socket", AuthzHeaders: []string{"user-agent", "origin"}, AuthzTimeout: 5 * time.Second,
+		MaxConnections: 1 << 30, MaxFrameBytes: 1 << 20, InboundBytesTotal: 256 << 20, OutboundBytes: 1 << 20, MaxChannelsPerSocket: 100,
+		IdleTimeout: 60 * time.Second, TopicLinger: 10 * time.Second, GapSpread: 3 * time.Second,
+	}
+}
+
+// Validate reports what is wrong, field by field.
+func (c *Config) Validate() error {
+	var errs []error
+	bad := func(ok bool, format string, args ...any) {
+		if !ok {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	bad(c.ID != "" && !strings.ContainsFunc(c.ID, func(r rune) bool {
+		return r != '-' && r != '_' && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
+	}), "ID %q: want characters A-Z a-z 0-9 - _", c.ID)
+	bad(c.SocketPath == "" || strings.HasPrefix(c.SocketPath, "/") && !strings.HasSuffix(c.SocketPath, "/"), "SocketPath %q: want a path that begins and does not end with /, or nothing", c.SocketPath)
+	bad(c.Rules != nil, "Rules are missing")
+	for name, n := range map[string]int{
+		"MaxConnections": c.MaxConnections, "MaxFrameBytes": c.MaxFrameBytes, "InboundBytesTotal": c.InboundBytesTotal,
+		"OutboundBytes": c.OutboundBytes, "MaxChannelsPerSocket": c.MaxChannelsPerSocket,
+	} {
+		bad(n > 0, "%s %d: must be more than 0", name, n)
+	}
+	for name, d := range map[string]time.Duration{
+		"AuthzTimeout": c.AuthzTimeout, "IdleTimeout": c.IdleTimeout, "TopicLinger": c.TopicLinger, "GapSpread": c.GapSpread,
+	} {
+		bad(d > 0, "%s %v: must be more than 0", name, d)
+	}
+	return errors.Join(errs...)
+}

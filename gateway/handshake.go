@@ -1,0 +1,327 @@
+package gateway
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/base64"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/gobwas/ws"
+
+	"github.com/phxgate/phxgate/gateway/phx"
+)
+
+// maxHead bounds the bytes of a request's line and headers. Tokens and cookies fit; a flood does not.
+const maxHead = 32 << 10
+
+// headTimeout is how long a handshake may take until the request head is complete.
+const headTimeout = 10 * time.Second
+
+// handshake is what is known of a connect while it is decided.
+type handshake struct {
+	head []byte // request line and headers with the blank line
+	vsn  string
+}
+
+// refusal is an HTTP answer instead of an upgrade.
+type refusal struct {
+	status int
+	text   string // plain text body; mostly empty, as Phoenix's
+}
+
+// feedHead collects the request head and, when it is complete, decides about it.
+func (l *loop) feedHead(s *socket, data []byte) {
+	in := s.keep(l)
+	from := max(0, len(in.buf)-3)
+	in.buf = append(in.buf, data...)
+	i := bytes.Index(in.buf[from:], []byte("\r\n\r\n"))
+	if i < 0 {
+		if len(in.buf) > maxHead {
+			l.refuse(s, refusal{status: http.StatusRequestHeaderFieldsTooLarge})
+			return
+		}
+		l.account(s)
+		return
+	}
+	end := from + i + 4
+	if end > maxHead {
+		l.refuse(s, refusal{status: http.StatusRequestHeaderFieldsTooLarge})
+		return
+	}
+	head := in.buf[:end:end]
+	rest := in.buf[end:]
+	in.buf = append([]byte(nil), rest...)
+	l.account(s)
+
+	l.headReader.Reset(bytes.NewReader(head))
+	req, err := http.ReadRequest(l.headReader)
+	if err != nil {
+		l.refuse(s, refusal{status: http.StatusBadRequest})
+		return
+	}
+	l.request(s, req, head)
+}
+
+// request decides about a complete request head in Phoenix's order (Phoenix 1.8 transports/websocket.ex, call/2).
+func (l *loop) request(s *socket, req *http.Request, head []byte) {
+	cfg := &l.srv.cfg
+	path := strings.TrimSuffix(req.URL.Path, "/")
+	if path != cfg.SocketPath+"/websocket" {
+		if cfg.Handler != nil && !strings.HasPrefix(path+"/", cfg.SocketPath+"/") {
+			l.handOver(s, head)
+			return
+		}
+		l.refuse(s, refusal{status: http.StatusNotFound, text: "not found"})
+		return
+	}
+	switch {
+	case l.srv.draining.Load():
+		l.refuse(s, refusal{status: http.StatusServiceUnavailable, text: "draining"})
+		return
+	case l.srv.open.Load() > int64(cfg.MaxConnections):
+		l.stats.refusedConnections.add(1)
+		l.refuse(s, refusal{status: http.StatusServiceUnavailable, text: "too many connections"})
+		return
+	}
+	connect, serializer, refused := checkRequest(cfg, req, s.peer)
+	if refused != nil {
+		l.refuse(s, *refused)
+		return
+	}
+	s.serializer = serializer
+	if connect.Peer != "" {
+		if peer, err := netip.ParseAddr(connect.Peer); err == nil {
+			s.peer = peer
+		}
+	}
+	s.state = connecting
+	s.deadline = l.after(cfg.AuthzTimeout + headTimeout)
+	s.keep(l).hs = &handshake{head: head, vsn: connect.Vsn}
+	gen := s.gen
+	l.srv.authorizer.AuthorizeConnect(connect, func(d *ConnectDecision, err error) {
+		l.mailbox.post(mailFunc(func(l *loop) {
+			if s.gen == gen && s.state == connecting {
+				l.connectDecided(s, d, err)
+			}
+		}))
+	})
+}
+
+// checkRequest makes the checks that need no other service: method, query, origin, token, subprotocol, vsn.
+func checkRequest(cfg *Config, req *http.Request, peer netip.Addr) (*ConnectRequest, phx.Serializer, *refusal) {
+	if req.Method != http.MethodGet || req.ContentLength > 0 || len(req.TransferEncoding) > 0 {
+		return nil, 0, &refusal{status: http.StatusBadRequest}
+	}
+	params, err := parseQuery(req.URL.RawQuery)
+	if err != nil {
+		return nil, 0, &refusal{status: http.StatusBadRequest, text: err.Error()}
+	}
+	if !cfg.CheckOrigin.allows(req) {
+		return nil, 0, &refusal{status: http.StatusForbidden}
+	}
+	token, hasToken, err := subprotocolToken(req.Header["Sec-Websocket-Protocol"])
+	if err != nil {
+		return nil, 0, &refusal{status: http.StatusForbidden}
+	}
+	if t, ok := params.stringOf("token"); ok && !hasToken {
+		token, hasToken = t, true
+	}
+	vsn, ok := "1.0.0", true
+	if v := params.take("vsn"); v != nil {
+		vsn, ok = v.text, v.isText()
+	}
+	serializer, known := phx.Negotiate(vsn)
+	if !ok || !known {
+		return nil, 0, &refusal{status: http.StatusForbidden}
+	}
+	r := &ConnectRequest{
+		Transport: "websocket", Vsn: vsn, Params: params.appendJSON(nil),
+		AuthToken: token, HasToken: hasToken, Peer: cfg.peerOf(peer, req), Headers: map[string]string{},
+	}
+	for _, name := range cfg.AuthzHeaders {
+		if v := req.Header.Values(name); len(v) > 0 {
+			r.Headers[strings.ToLower(name)] = strings.ToValidUTF8(strings.Join(v, ", "), "\uFFFD")
+		}
+	}
+	return r, serializer, nil
+}
+
+// tokenPrefix marks the subprotocol that carries the auth token (phoenix.js 1.8 socket.js, transportConnect).
+const tokenPrefix = "base64url.bearer.phx."
+
+// errSubprotocol: what the client offers is nothing this server speaks, or holds a token that does not decode.
+var errSubprotocol = errors.New("unacceptable subprotocol")
+
+// subprotocolToken takes the auth token out of the offered subprotocols and checks the rest against "phoenix" (Phoenix 1.8
+// transports/websocket.ex, maybe_auth_token_from_header/2; socket/transport.ex, check_subprotocols/2). An undecodable token, which Phoenix answers
+// with 500, is refused.
+func subprotocolToken(headers []string) (token string, ok bool, err error) {
+	if len(headers) == 0 {
+		return "", false, nil
+	}
+	var tokens, others []string
+	for _, p := range strings.Split(strings.Join(headers, ","), ",") {
+		p = strings.TrimSpace(p)
+		if t, found := strings.CutPrefix(p, tokenPrefix); found {
+			tokens = append(tokens, t)
+		} else if p != "" {
+			others = append(others, p)
+		}
+	}
+	if len(tokens) == 1 {
+		raw, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(tokens[0], "="))
+		if err != nil || !utf8.Valid(raw) {
+			return "", false, errSubprotocol
+		}
+		token, ok = string(raw), true
+	} else if len(tokens) > 1 {
+		others = append(others, tokens...) // several: no token, and the list is left as it was
+	}
+	if len(others) == 0 {
+		return token, ok, nil
+	}
+	for _, p := range others {
+		if p == "phoenix" {
+			return token, ok, nil
+		}
+	}
+	return "", false, errSubprotocol
+}
+
+// peerOf is the client's address: the TCP peer's, or what trusted proxies say. The last address of X-Forwarded-For that is not a trusted proxy's counts, since
+// everything before it was written by someone who is not trusted.
+func (c *Config) peerOf(peer netip.Addr, req *http.Request) string {
+	trusted := func(a netip.Addr) bool {
+		for _, p := range c.TrustedProxies {
+			if p.Contains(a.Unmap()) {
+				return true
+			}
+		}
+		return false
+	}
+	if !peer.IsValid() {
+		return ""
+	}
+	if !trusted(peer) {
+		return peer.String()
+	}
+	hops := strings.Split(strings.Join(req.Header.Values("X-Forwarded-For"), ","), ",")
+	for i := len(hops) - 1; i >= 0; i-- {
+		a, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
+		if err != nil {
+			break
+		}
+		peer = a.Unmap()
+		if !trusted(peer) {
+			break
+		}
+	}
+	return peer.String()
+}
+
+// connectDecided goes on when the authorizer has answered.
+func (l *loop) connectDecided(s *socket, d *ConnectDecision, err error) {
+	log := l.srv.log
+	switch {
+	case err != nil:
+		l.stats.connects.add(connectUnavailable, 1)
+		log.Warn("connect not decided", "err", err)
+		l.refuse(s, refusal{status: http.StatusServiceUnavailable, text: "authorization unavailable"})
+		return
+	case !d.Allow:
+		l.stats.connects.add(connectRefused, 1)
+		log.Debug("connect refused", "reason", d.Reason)
+		l.refuse(s, refusal{status: http.StatusForbidden})
+		return
+	case !d.ExpiresAt.IsZero() && !d.ExpiresAt.After(time.Now()):
+		l.stats.connects.add(connectRefused, 1)
+		log.Debug("connect refused", "reason", "expired already")
+		l.refuse(s, refusal{status: http.StatusForbidden})
+		return
+	case l.srv.draining.Load():
+		l.refuse(s, refusal{status: http.StatusServiceUnavailable, text: "draining"})
+		return
+	}
+	in := s.in
+	response, err := upgrade(in.hs.head)
+	if err != nil {
+		l.refuse(s, refusal{status: http.StatusBadRequest, text: err.Error()})
+		return
+	}
+	l.stats.connects.add(connectAllowed, 1)
+	l.stats.sockets.add(1)
+	s.state = open
+	s.assigns = d.Assigns
+	s.deadline, s.expires = 0, 0
+	if !d.ExpiresAt.IsZero() {
+		s.expires = l.at(d.ExpiresAt)
+		s.deadline = s.expires
+	}
+	l.setID(s, d.ID)
+	early := in.buf
+	l.forget(s)
+	l.send(s, response)
+	if len(early) > 0 {
+		l.feedFrames(s, early)
+	}
+}
+
+// upgrade lets gobwas/ws check the request (RFC 6455 §4.2.1) and write the 101.
+func upgrade(head []byte) ([]byte, error) {
+	var response bytes.Buffer
+	u := ws.Upgrader{Protocol: func(p []byte) bool { return string(p) == "phoenix" }}
+	_, err := u.Upgrade(struct {
+		io.Reader
+		io.Writer
+	}{bytes.NewReader(head), &response})
+	return response.Bytes(), err
+}
+
+// refuse answers a handshake with a status and ends the socket.
+func (l *loop) refuse(s *socket, r refusal) {
+	l.stats.handshakesRefused.add(1)
+	var b bytes.Buffer
+	b.WriteString("HTTP/1.1 ")
+	b.WriteString(statusLine(r.status))
+	b.WriteString("\r\nConnection: close\r\n")
+	if r.text != "" {
+		b.WriteString("Content-Type: text/plain; charset=utf-8\r\n")
+	}
+	if r.status == http.StatusBadRequest {
+		b.WriteString("Sec-WebSocket-Version: 13\r\n")
+	}
+	if r.status == http.StatusServiceUnavailable {
+		b.WriteString("Retry-After: 1\r\n")
+	}
+	writeLength(&b, len(r.text))
+	b.WriteString(r.text)
+	s.state = handshaking // nothing of it is a WebSocket
+	l.send(s, b.Bytes())
+	l.linger(s, causeHandshake)
+}
+
+// handOver gives a connection whose path is none of the sockets' to the HTTP handler.
+func (l *loop) handOver(s *socket, head []byte) {
+	rest := append(head, s.in.buf...)
+	conn, err := l.detach(s)
+	if err != nil {
+		l.srv.log.Warn("hand connection to the HTTP handler", "err", err)
+		return
+	}
+	l.srv.pages.give(prefixed{Conn: conn, rest: rest})
+}
+
+// prefixed is a connection some of whose bytes were read already.
+type prefixed struct {
+	net.Conn
+	rest []byte
+}
+
+func newHeadReader() *bufio.Reader { return bufio.NewReaderSize(nil, 4096) }

@@ -1,0 +1,417 @@
+package gateway
+
+import (
+	"bufio"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"github.com/phxgate/phxgate/gateway/phx"
+)
+
+// tick is a loop's time: tenths of a second since the server was made. Nothing about a socket needs it finer.
+type tick uint32
+
+const tickLength = 100 * time.Millisecond
+
+// Sizes of a loop's own buffers, shared by all its sockets.
+const (
+	scratchBytes = 64 << 10
+	gatherBytes  = 64 << 10
+)
+
+// scanTicks is over how many ticks a loop looks at each of its sockets once.
+const scanTicks = 5
+
+// closeGrace bounds the time between a close frame and the end of the TCP connection; with the scan it stays under the contract's 5 s.
+const closeGrace = 4 * time.Second
+
+// loop owns sockets: it reads them, runs their channels, and writes them. One goroutine runs it and touches its fields; others send mail.
+type loop struct {
+	srv     *Server
+	id      int
+	poller  *poller
+	mailbox *mailbox
+	stats   *stats
+	now     tick
+
+	slots []*socket // by slot number; nil where free
+	free  []uint32  // free slot numbers
+	gens  []uint32  // generation of each slot
+	ids   map[string]*socket
+
+	dirty       []*socket // sockets with something to write this turn
+	dirtyTopics []*topic  // topics with broadcasts to fan out this turn
+	outboxes    []*outbox // empty ones
+	spare       []mail    // the slice that the mailbox gets back
+	lastTopic   *topic
+
+	draining map[*channel]tick // channels whose socket is gone and that still have events, with their deadline
+	gaps     map[tick][]*channel
+
+	scratch    []byte // what was read
+	gather     []byte // frames that are written together
+	headReader *bufio.Reader
+	decoded    phx.Message
+	event      Event  // what is being handed to the bus
+	payload    []byte // of a broadcast with keys that its rule sets
+
+	inboundBytes int // held by incomplete frames and messages
+	inboundLimit int
+	stopping     bool
+}
+
+func newLoop(srv *Server, id int) (*loop, error) {
+	p, err := newPoller()
+	if err != nil {
+		return nil, fmt.Errorf("loop %d: %w", id, err)
+	}
+	l := &loop{
+		srv: srv, id: id, poller: p, mailbox: newMailbox(p.wake), stats: srv.stats, now: srv.tick(),
+		ids: map[string]*socket{}, draining: map[*channel]tick{}, gaps: map[tick][]*channel{},
+		scratch: make([]byte, scratchBytes), gather: make([]byte, gatherBytes), headReader: newHeadReader(),
+		inboundLimit: max(srv.cfg.InboundBytesTotal/srv.cfg.Loops, 1),
+	}
+	return l, nil
+}
+
+// run is a loop's life. A turn: empty the mailbox, fan out, read what is ready, write.
+func (l *loop) run() {
+	defer l.poller.close()
+	for !l.stopping {
+		got := l.mailbox.take(l.spare)
+		for i, m := range got {
+			got[i] = nil
+			m.deliver(l)
+		}
+		l.spare = got
+		l.flushTopics()
+		l.flushSockets()
+		n, err := l.poller.wait(l.mailbox.sleep())
+		if err != nil {
+			// The poller is this loop's own descriptor: it fails only when the loop is broken, and its sockets with it.
+			l.srv.log.Error("poller", "loop", l.id, "err", err)
+			l.closeAll(causeDrain)
+			break
+		}
+		for i := range n {
+			l.ready(l.poller.at(i))
+		}
+		l.flushSockets()
+	}
+	l.mailbox.stop()
+}
+
+// ready handles one event of the poller.
+func (l *loop) ready(r ready) {
+	if r.token == wakeToken {
+		l.poller.woken()
+		return
+	}
+	slot, gen := uint32(r.token), uint32(r.token>>32)
+	s := l.slots[slot]
+	if s == nil || s.gen != gen {
+		return // it ended earlier in this turn
+	}
+	if r.writable {
+		l.flush(s)
+	}
+	if r.readable && s.state != gone {
+		l.readable(s)
+	}
+}
+
+// tickMail moves a loop's time on.
+type tickMail tick
+
+func (t tickMail) deliver(l *loop) {
+	l.now = tick(t)
+	step := len(l.slots)/scanTicks + 1
+	from := int(l.now%scanTicks) * step
+	for i := from; i < min(from+step, len(l.slots)); i++ {
+		if s := l.slots[i]; s != nil {
+			l.checkTime(s)
+		}
+	}
+	for ch, deadline := range l.draining {
+		if l.now >= deadline {
+			l.stats.dropped.add(droppedDrainTimeout, len(ch.more.waiting))
+			l.finish(ch)
+		}
+	}
+	l.tickGaps()
+}
+
+// checkTime ends what is over.
+func (l *loop) checkTime(s *socket) {
+	if s.deadline != 0 && l.now >= s.deadline {
+		switch s.state {
+		case handshaking, connecting:
+			l.abort(s, causeHandshake)
+			return
+		case closing:
+			l.discard(s, true)
+			return
+		case open:
+			if s.expires != 0 && l.now >= s.expires {
+				l.closeSocket(s, causeExpired)
+				return
+			}
+			l.expireChannels(s)
+		}
+	}
+	if s.state != open {
+		return
+	}
+	idle := ticks(l.srv.cfg.IdleTimeout)
+	if l.now-s.lastRead > idle || s.in != nil && l.now-s.in.since > idle {
+		l.closeSocket(s, causeIdle)
+	}
+}
+
+// ticks is a duration in ticks, at least one.
+func ticks(d time.Duration) tick { return max(tick((d+tickLength-1)/tickLength), 1) }
+
+// after is the tick that a duration from now ends in.
+func (l *loop) after(d time.Duration) tick { return l.now + ticks(d) }
+
+// at is the tick of a point in time, never 0.
+func (l *loop) at(t time.Time) tick {
+	d := time.Until(t)
+	if d <= 0 {
+		return max(l.now, 1)
+	}
+	if d > 10*365*24*time.Hour {
+		return ^tick(0)
+	}
+	return l.after(d)
+}
+
+// adopt makes a socket of a transport.
+func (l *loop) adopt(tr transport, fd int, peer netip.Addr) *socket {
+	var slot uint32
+	if n := len(l.free); n > 0 {
+		slot, l.free = l.free[n-1], l.free[:n-1]
+	} else {
+		slot = uint32(len(l.slots))
+		l.slots = append(l.slots, nil)
+		l.gens = append(l.gens, 0)
+	}
+	l.gens[slot]++
+	s := &socket{loop: l, tr: tr, slot: slot, gen: l.gens[slot], fd: int32(fd), peer: peer, lastRead: l.now, deadline: l.after(headTimeout)}
+	l.slots[slot] = s
+	return s
+}
+
+// lookup finds a socket by slot and generation; nil if it is gone.
+func (l *loop) lookup(slot, gen uint32) *socket {
+	if int(slot) >= len(l.slots) {
+		return nil
+	}
+	if s := l.slots[slot]; s != nil && s.gen == gen {
+		return s
+	}
+	return nil
+}
+
+// setID makes the socket addressable.
+func (l *loop) setID(s *socket, id string) {
+	if id == "" {
+		return
+	}
+	s.id = id
+	s.nextSameID = l.ids[id]
+	l.ids[id] = s
+}
+
+// send appends a frame to what waits for the socket; it is written at the end of the turn. Frames are never changed afterwards. Beyond
+// OUTBOUND_BYTES the socket is aborted: it does not read.
+func (l *loop) send(s *socket, frame []byte) {
+	if s.state == gone || s.state == closing || len(frame) == 0 {
+		return
+	}
+	o := s.out
+	if o == nil {
+		if n := len(l.outboxes); n > 0 {
+			o, l.outboxes = l.outboxes[n-1], l.outboxes[:n-1]
+		} else {
+			o = &outbox{}
+		}
+		s.out = o
+	} else if o.bytes > 0 && o.bytes+len(frame) > l.srv.cfg.OutboundBytes {
+		if l.flush(s); s.state == gone {
+			return
+		}
+		if o = s.out; o == nil {
+			l.send(s, frame)
+			return
+		}
+		if o.bytes+len(frame) > l.srv.cfg.OutboundBytes {
+			l.abort(s, causeSlow)
+			return
+		}
+	}
+	o.push(frame)
+	if !s.isDirty && !s.watchesWrite {
+		s.isDirty = true
+		l.dirty = append(l.dirty, s)
+	}
+}
+
+// flushSockets writes what this turn made.
+func (l *loop) flushSockets() {
+	for i := 0; i < len(l.dirty); i++ {
+		s := l.dirty[i]
+		l.dirty[i] = nil
+		s.isDirty = false
+		l.flush(s)
+	}
+	l.dirty = l.dirty[:0]
+}
+
+// flush writes what goes without waiting.
+func (l *loop) flush(s *socket) {
+	if s.state == gone {
+		return
+	}
+	if o := s.out; o != nil {
+		before := o.bytes
+		blocked, err := s.tr.write(s, o)
+		l.stats.bytesOut.add(before - o.bytes)
+		if err != nil {
+			l.abort(s, causeWrite)
+			return
+		}
+		if blocked {
+			return
+		}
+		s.out = nil
+		o.reset()
+		l.outboxes = append(l.outboxes, o)
+	}
+	if s.state == closing {
+		s.tr.closeWrite(s)
+	}
+}
+
+// closeSocket ends a socket from this side: channels end, the close frame goes out behind what waits.
+func (l *loop) closeSocket(s *socket, c cause) {
+	if s.state != open {
+		if s.state != closing {
+			l.abort(s, c)
+		}
+		return
+	}
+	l.endSocket(s, c, c.code())
+}
+
+// endSocket sends a close frame (code 0: an empty one) and lets the connection end.
+func (l *loop) endSocket(s *socket, c cause, code ws.StatusCode) {
+	l.endChannels(s, c)
+	l.send(s, appendClose(nil, code))
+	l.linger(s, c)
+}
+
+// linger leaves the rest to the peer: what waits is written, the sending side closed, and the connection freed when the peer's side ends or the
+// grace is over.
+func (l *loop) linger(s *socket, c cause) {
+	if s.state == gone {
+		return
+	}
+	l.ended(s, c)
+	s.state = closing
+	s.deadline = l.after(closeGrace)
+	l.forget(s)
+	if !s.isDirty && !s.watchesWrite {
+		s.isDirty = true
+		l.dirty = append(l.dirty, s)
+	}
+}
+
+// abort ends a socket at once, without a close frame.
+func (l *loop) abort(s *socket, c cause) {
+	if s.state == gone {
+		return
+	}
+	l.endChannels(s, c)
+	l.ended(s, c)
+	l.discard(s, true)
+}
+
+// ended counts the end of a socket once and takes its id.
+func (l *loop) ended(s *socket, c cause) {
+	if s.state == closing {
+		return
+	}
+	l.stats.socketsEnded.add(int(c), 1)
+	if s.state == open {
+		l.stats.sockets.add(-1)
+	}
+	if s.id != "" {
+		p := l.ids[s.id]
+		if p == s {
+			if s.nextSameID == nil {
+				delete(l.ids, s.id)
+			} else {
+				l.ids[s.id] = s.nextSameID
+			}
+		} else {
+			for ; p != nil; p = p.nextSameID {
+				if p.nextSameID == s {
+					p.nextSameID = s.nextSameID
+					break
+				}
+			}
+		}
+		s.nextSameID = nil
+	}
+}
+
+// discard gives back everything the socket holds.
+func (l *loop) discard(s *socket, abort bool) {
+	s.tr.close(s, abort)
+	l.release(s)
+}
+
+// release forgets the socket; its connection is somebody else's or closed.
+func (l *loop) release(s *socket) {
+	l.forget(s)
+	if s.out != nil {
+		s.out.reset()
+		l.outboxes = append(l.outboxes, s.out)
+		s.out = nil
+	}
+	s.state = gone
+	l.slots[s.slot] = nil
+	l.free = append(l.free, s.slot)
+	l.srv.open.Add(-1)
+}
+
+// closeAll closes every socket.
+func (l *loop) closeAll(c cause) {
+	for _, s := range l.slots {
+		if s == nil {
+			continue
+		}
+		if s.state == open {
+			l.closeSocket(s, c)
+		} else if s.state != closing {
+			l.refuse(s, refusal{status: 503, text: "draining"})
+		}
+	}
+	l.flushSockets()
+}
+
+// peerGone handles the end of the client's side of the connection.
+func (l *loop) peerGone(s *socket) {
+	if s.state == gone {
+		return
+	}
+	if s.state != closing {
+		l.endChannels(s, causeClient)
+		l.ended(s, causeClient)
+	}
+	l.discard(s, false)
+}

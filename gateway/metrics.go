@@ -1,0 +1,79 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+)
+
+// RegisterMetrics makes the gateway's numbers readable through a meter. Loops only count; the meter reads when somebody asks. No topic, user or
+// id is ever a label.
+func (srv *Server) RegisterMetrics(m metric.Meter) error {
+	s := srv.stats
+	type single struct {
+		name, help string
+		value      func() int64
+	}
+	type byLabel struct {
+		name, help, label string
+		values            *labelled
+	}
+	gauges := []single{
+		{"phxgate.sockets", "Sockets that are open.", s.sockets.load},
+		{"phxgate.connections", "TCP connections that are held, upgraded or not.", srv.open.Load},
+		{"phxgate.channels", "Channels that are joined.", s.channels.load},
+		{"phxgate.topics", "Topics that are subscribed on the bus.", func() int64 { return int64(srv.hub.count()) }},
+	}
+	counters := []single{
+		{"phxgate.messages.received", "Messages from clients.", s.messagesIn.load},
+		{"phxgate.received.bytes", "Bytes from clients.", s.bytesIn.load},
+		{"phxgate.sent.bytes", "Bytes to clients.", s.bytesOut.load},
+		{"phxgate.deliveries", "Broadcasts times the members they were for.", s.deliveries.load},
+		{"phxgate.handshakes.refused", "Handshakes answered with something else than 101.", s.handshakesRefused.load},
+		{"phxgate.connections.refused", "Connections beyond MAX_CONNECTIONS.", s.refusedConnections.load},
+		{"phxgate.gap.rejoins", "Channels that were told to rejoin after a gap.", s.gapRejoins.load},
+	}
+	labelledCounters := []byLabel{
+		{"phxgate.connects", "Connect decisions.", "outcome", &s.connects},
+		{"phxgate.joins", "Join decisions.", "outcome", &s.joins},
+		{"phxgate.events", "Events from clients, by what the rule did with them.", "do", &s.events},
+		{"phxgate.sockets.ended", "Sockets that ended, by cause.", "cause", &s.socketsEnded},
+		{"phxgate.dropped", "What was dropped, by reason.", "reason", &s.dropped},
+	}
+	for _, g := range gauges {
+		value := g.value
+		if _, err := m.Int64ObservableGauge(g.name, metric.WithDescription(g.help), metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
+			o.Observe(value())
+			return nil
+		})); err != nil {
+			return fmt.Errorf("metric %s: %w", g.name, err)
+		}
+	}
+	for _, c := range counters {
+		value := c.value
+		if _, err := m.Int64ObservableCounter(c.name, metric.WithDescription(c.help), metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
+			o.Observe(value())
+			return nil
+		})); err != nil {
+			return fmt.Errorf("metric %s: %w", c.name, err)
+		}
+	}
+	for _, c := range labelledCounters {
+		values := c.values
+		sets := make([]metric.MeasurementOption, len(values.names))
+		for i, name := range values.names {
+			sets[i] = metric.WithAttributeSet(attribute.NewSet(attribute.String(c.label, name)))
+		}
+		if _, err := m.Int64ObservableCounter(c.name, metric.WithDescription(c.help), metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
+			for i := range values.n {
+				o.Observe(values.n[i].load(), sets[i])
+			}
+			return nil
+		})); err != nil {
+			return fmt.Errorf("metric %s: %w", c.name, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,26 @@
+//go:build !linux
+
+package gateway
+
+import (
+	"context"
+	"net"
+	"strings"
+)
+
+// acceptAll accepts until ctx ends; every socket is a stream.
+func (srv *Server) acceptAll(ctx context.Context, ln net.Listener) error {
+	return srv.acceptStreams(ctx, ln)
+}
+
+func isDescriptorError(err error) bool { return strings.Contains(err.Error(), "too many open files") }
+
+// readable: there are no sockets in the poller.
+func (l *loop) readable(*socket) {}
+
+// detach takes a socket's connection away from the loop.
+func (l *loop) detach(s *socket) (net.Conn, error) {
+	conn := s.tr.(*stream).detach()
+	l.release(s)
+	return conn, nil
+}

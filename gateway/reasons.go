@@ -1,0 +1,58 @@
+package gateway
+
+import "errors"
+
+// Reasons that a client reads in a reply of status error (contract, "Events from clients" and "Authorization"; Phoenix 1.8 socket.ex for the first three).
+const (
+	reasonUnmatchedTopic   = "unmatched topic"
+	reasonTooManyChannels  = "too many channels joined"
+	reasonInvalidTopic     = "invalid topic"
+	reasonUnmatchedEvent   = "unmatched event"
+	reasonUnauthorized     = "unauthorized"
+	reasonInvalidEvent     = "invalid event"
+	reasonInvalidPayload   = "invalid payload"
+	reasonPayloadTooLarge  = "payload too large"
+	reasonRateLimited      = "rate limited"
+	reasonOverloaded       = "overloaded"
+	reasonUnavailable      = "unavailable"
+	reasonNoBackend        = "no backend"
+	reasonTimeout          = "timeout"
+	reasonBadReply         = "bad reply"
+	reasonAuthzUnavailable = "authorization unavailable"
+)
+
+// reasonOf says what a client is told for an error of the bus.
+func reasonOf(err error) string {
+	switch {
+	case errors.Is(err, ErrTooLarge):
+		return reasonPayloadTooLarge
+	case errors.Is(err, ErrNoBackend):
+		return reasonNoBackend
+	case errors.Is(err, ErrTimeout):
+		return reasonTimeout
+	default:
+		return reasonUnavailable
+	}
+}
+
+// Reasons of phx.left: how a channel ended.
+const (
+	leftLeft         = "left"
+	leftRejoined     = "rejoined"
+	leftClosed       = "closed"
+	leftCrashed      = "crashed"
+	leftDisconnected = "disconnected"
+	leftKicked       = "kicked"
+	leftExpired      = "expired"
+	leftDrained      = "drained"
+	leftGap          = "gap"
+)
+
+// Fixed JSON bodies of replies and notices.
+var (
+	emptyObject  = []byte(`{}`)
+	channelCrash = []byte(`{"reason":"channel_crash"}`)
+)
+
+// appendReason appends {"reason":r}; r is one of the constants above, which need no escapes.
+func reasonBody(r string) []byte { return []byte(`{"reason":"` + r + `"}`) }

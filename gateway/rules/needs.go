@@ -1,0 +1,13 @@
+package rules
+
+// NeedsParams reports whether a rule of the topic draws on the join's params, so that a channel must keep them after the join.
+func (r *Rule) NeedsParams() bool {
+	for _, e := range r.Events {
+		for _, a := range e.Set {
+			if a.Source.root == rootParams {
+				return true
+			}
+		}
+	}
+	return false
+}

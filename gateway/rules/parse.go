@@ -1,0 +1,130 @@
+package rules
+
+import (
+	"io"
+	"math"
+	"os"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Load reads the rules file; the error is the system's, or Parse's.
+func Load(file string) (*Set, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return nil, err
+	}
+	return Parse(file, data)
+}
+
+// Parse returns the rules that data, the YAML of a file of that name, holds. The error joins every mistake, each in
+// the form "file:line: what is wrong", in the order of the lines. A file longer than 1 MiB, one of several documents,
+// and one with aliases are mistakes too, as is an exact topic or event that an earlier rule takes everything from.
+func Parse(file string, data []byte) (*Set, error) {
+	p := &parser{file: file}
+	set := &Set{}
+	if root := p.root(data); root != nil {
+		set.Rules = p.rules(root)
+	}
+	if err := p.err(); err != nil {
+		return nil, err
+	}
+	return set, nil
+}
+
+var (
+	fileShape = shape{name: "the file", known: []string{"channels"}, required: []string{"channels"}}
+	ruleShape = shape{
+		name:     "a rule",
+		known:    []string{"topic", "join", "events", "on_gap", "limits"},
+		required: []string{"topic"},
+		later:    []string{"presence", "history"},
+	}
+	limitsShape = shape{name: "limits", known: []string{"events_per_second", "burst", "payload_bytes"}}
+)
+
+func (p *parser) rules(root *yaml.Node) (rules []*Rule) {
+	topics := newEarlier()
+	p.mapping(root, fileShape, func(key, value *yaml.Node) {
+		elements := p.list(value, key.Value)
+		if value.Kind == yaml.SequenceNode && len(elements) == 0 {
+			p.wrong(value.Line, "%q is empty: no topic could be joined", key.Value)
+		}
+		for _, n := range elements {
+			rules = append(rules, p.rule(n, topics))
+		}
+	})
+	return rules
+}
+
+func (p *parser) rule(n *yaml.Node, topics earlier) *Rule {
+	r := &Rule{Line: n.Line}
+	p.mapping(n, ruleShape, func(key, value *yaml.Node) {
+		switch key.Value {
+		case "topic":
+			r.Topic = p.pattern(value, key.Value, checkTopic, topics)
+		case "join":
+			if i, ok := p.word(value, key.Value, joinWords); ok {
+				r.Join = Join(i)
+			}
+		case "on_gap":
+			if i, ok := p.word(value, key.Value, gapWords); ok {
+				r.OnGap = Gap(i)
+			}
+		case "limits":
+			r.Limits = p.limits(value)
+		case "events":
+			events := newEarlier()
+			for _, n := range p.list(value, key.Value) {
+				r.Events = append(r.Events, p.event(n, events))
+			}
+		}
+	})
+	return r
+}
+
+// pattern returns a topic or event pattern that passes check, and notes one that can never match.
+func (p *parser) pattern(n *yaml.Node, key string, check func(string) error, before earlier) string {
+	pattern, ok := p.text(n, key)
+	if !ok {
+		return ""
+	}
+	if err := check(pattern); err != nil {
+		p.wrong(n.Line, "%s %.80q %v", key, pattern, err)
+		return ""
+	}
+	if by, line, covered := before.add(pattern, n.Line); covered {
+		p.wrong(n.Line, "%s %q can never match: %q on line %d comes first", key, pattern, by, line)
+	}
+	return pattern
+}
+
+func (p *parser) limits(n *yaml.Node) (l Limits) {
+	var burst *yaml.Node
+	rateOK := true
+	p.mapping(n, limitsShape, func(key, value *yaml.Node) {
+		switch key.Value {
+		case "events_per_second":
+			l.EventsPerSecond, rateOK = p.number(value, key.Value, 0, false)
+		case "payload_bytes":
+			f, _ := p.number(value, key.Value, 0, true)
+			l.PayloadBytes = int(f)
+		case "burst":
+			burst = value
+			f, _ := p.number(value, key.Value, 1, true)
+			l.Burst = int(f)
+		}
+	})
+	switch {
+	case burst == nil:
+		l.Burst = int(math.Ceil(l.EventsPerSecond))
+	case rateOK && l.EventsPerSecond == 0:
+		p.wrong(burst.Line, `"burst" needs "events_per_second" beside it`)
+	}
+	return l
+}

@@ -1,0 +1,68 @@
+package rules
+
+// Set is the rules of one file, in the file's order.
+type Set struct {
+	Rules []*Rule
+}
+
+// Match returns the first rule whose topic pattern matches, as Phoenix's `channel "room:*", …` does, or nil: an
+// unmatched topic.
+func (s *Set) Match(topic string) *Rule {
+	for _, r := range s.Rules {
+		if matches(r.Topic, topic) {
+			return r
+		}
+	}
+	return nil
+}
+
+// Rule is what holds for the topics that match its pattern.
+type Rule struct {
+	Topic  string // an exact topic, or a prefix that ends in *
+	Join   Join
+	Events []*EventRule // the first that matches holds
+	OnGap  Gap
+	Limits Limits
+	Line   int // of the file, from 1
+}
+
+// Event returns the first event rule whose pattern matches name, or nil: the event is rejected.
+func (r *Rule) Event(name string) *EventRule {
+	for _, e := range r.Events {
+		if matches(e.Event, name) {
+			return e
+		}
+	}
+	return nil
+}
+
+// Join says who decides about a join.
+type Join uint8
+
+// The ways to join.
+const (
+	JoinAuthz Join = iota // the authz service is asked; the default
+	JoinAllow             // everybody may
+	JoinDeny              // nobody may: {"reason":"unauthorized"}
+)
+
+var joinWords = []string{JoinAuthz: "authz", JoinAllow: "allow", JoinDeny: "deny"}
+
+// Gap says what a client is told when its gateway may have missed messages of the topic (docs/contract.md, "Gaps").
+type Gap uint8
+
+// The answers to a gap.
+const (
+	GapRejoin Gap = iota // the channel ends with phx_error, so that the client joins anew; the default
+	GapNotify            // the event "gap" is pushed, and the channel stays
+	GapIgnore            // nothing
+)
+
+var gapWords = []string{GapRejoin: "rejoin", GapNotify: "notify", GapIgnore: "ignore"}
+
+// Limits bound what one channel of one socket may send. Zero means not limited.
+type Limits struct {
+	EventsPerSecond float64
+	Burst           int // events at once; at least 1 where EventsPerSecond is set
+	PayloadBytes    int // of one event's payload
+}

@@ -1,0 +1,230 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/phxgate/phxgate/gateway/rules"
+)
+
+// Server is one gateway: sockets on event loops, channels in the middle, a bus behind. It implements [Inbox] for that bus.
+type Server struct {
+	cfg        Config
+	log        *slog.Logger
+	bus        Bus
+	authorizer Authorizer
+	hub        *hub
+	stats      *stats
+	loops      []*loop
+	rules      atomic.Pointer[rules.Set]
+	started    time.Time
+	pages      *pages
+
+	open     atomic.Int64   // connections that are held, upgraded or not
+	next     atomic.Uint32  // which loop gets the next one
+	draining atomic.Bool    // no new sockets
+	streams  sync.WaitGroup // goroutines of sockets that are streams
+}
+
+var _ Inbox = (*Server)(nil)
+
+// New makes a gateway. Give it to its bus as inbox, then call Serve.
+func New(cfg Config, bus Bus, authorizer Authorizer) (*Server, error) {
+	if cfg.Loops == 0 {
+		cfg.Loops = max(runtime.GOMAXPROCS(0)/2, 1)
+	}
+	if cfg.Loops > 64 {
+		cfg.Loops = 64
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	srv := &Server{
+		cfg: cfg, log: cfg.Log, bus: bus, authorizer: authorizer, stats: newStats(), started: time.Now(),
+		hub: newHub(bus, cfg.TopicLinger),
+	}
+	srv.rules.Store(cfg.Rules)
+	for i := range cfg.Loops {
+		l, err := newLoop(srv, i)
+		if err != nil {
+			for _, l := range srv.loops {
+				l.poller.close()
+			}
+			return nil, err
+		}
+		srv.loops = append(srv.loops, l)
+	}
+	return srv, nil
+}
+
+// SetRules exchanges the channel rules; they hold from the next event or join.
+func (srv *Server) SetRules(set *rules.Set) { srv.rules.Store(set) }
+
+// ID is the gateway id.
+func (srv *Server) ID() string { return srv.cfg.ID }
+
+// Draining reports whether the gateway takes no new sockets any more.
+func (srv *Server) Draining() bool { return srv.draining.Load() }
+
+// clock is the time since the server was made, never 0.
+func (srv *Server) clock() time.Duration { return time.Since(srv.started) + 1 }
+
+// tick is the loops' time.
+func (srv *Server) tick() tick { return tick(srv.clock()/tickLength) + 1 }
+
+// Serve accepts sockets on ln until ctx ends, then drains: no new sockets, every socket closed with 1012. It returns when all sockets are gone
+// or drainTimeout has passed, and everything it started has ended. An error means that the listener failed; the sockets were drained all the same. A Server serves once.
+func (srv *Server) Serve(ctx context.Context, ln net.Listener, drainTimeout time.Duration) error {
+	var loops, helpers sync.WaitGroup
+	for _, l := range srv.loops {
+		loops.Go(l.run)
+	}
+	helping, stopHelping := context.WithCancel(context.Background())
+	helpers.Go(func() { srv.keepTime(helping) })
+	srv.pages = newPages(ln.Addr())
+	var web *http.Server
+	if srv.cfg.Handler != nil {
+		web = &http.Server{Handler: srv.cfg.Handler, ReadHeaderTimeout: headTimeout, IdleTimeout: time.Minute, ErrorLog: slog.NewLogLogger(srv.log.Handler(), slog.LevelDebug)}
+		helpers.Go(func() { _ = web.Serve(srv.pages) })
+	}
+	err := srv.acceptAll(ctx, ln)
+	srv.draining.Store(true)
+	ln.Close()
+	srv.drain(drainTimeout)
+	for _, l := range srv.loops {
+		l.mailbox.post(mailFunc(func(l *loop) {
+			for _, s := range l.slots {
+				if s != nil {
+					l.abort(s, causeDrain)
+				}
+			}
+			for ch := range l.draining {
+				l.finish(ch)
+			}
+			l.stopping = true
+		}))
+	}
+	loops.Wait()
+	if web != nil {
+		web.Close()
+	}
+	srv.pages.Close()
+	stopHelping()
+	helpers.Wait()
+	srv.streams.Wait()
+	return err
+}
+
+// drain closes every socket and waits until they are gone and their events handed over, within the timeout.
+func (srv *Server) drain(timeout time.Duration) {
+	deadline := time.NewTimer(timeout)
+	defer deadline.Stop()
+	for _, l := range srv.loops {
+		l.mailbox.post(mailFunc(func(l *loop) { l.closeAll(causeDrain) }))
+	}
+	poll := time.NewTicker(20 * time.Millisecond)
+	defer poll.Stop()
+	for {
+		// What a loop still has is asked of the loop.
+		var busy atomic.Bool
+		var asked sync.WaitGroup
+		for _, l := range srv.loops {
+			asked.Add(1)
+			l.mailbox.post(mailFunc(func(l *loop) {
+				if len(l.draining) > 0 {
+					busy.Store(true)
+				}
+				asked.Done()
+			}))
+		}
+		asked.Wait()
+		if srv.open.Load() == 0 && !busy.Load() {
+			return
+		}
+		select {
+		case <-deadline.C:
+			srv.log.Warn("drain timeout: sockets are aborted", "sockets", srv.open.Load())
+			return
+		case <-poll.C:
+		}
+	}
+}
+
+// keepTime moves the loops' time on and ends topics that lingered.
+func (srv *Server) keepTime(ctx context.Context) {
+	t := time.NewTicker(tickLength)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-t.C:
+			for _, l := range srv.loops {
+				l.mailbox.post(tickMail(srv.tick()))
+			}
+			srv.hub.sweep(now)
+		}
+	}
+}
+
+// nextLoop spreads connections over the loops.
+func (srv *Server) nextLoop() *loop {
+	return srv.loops[int(srv.next.Add(1))%len(srv.loops)]
+}
+
+// connectionSlack is how many connections beyond MAX_CONNECTIONS are taken to be told 503; more are closed at once.
+const connectionSlack = 256
+
+// room counts a new connection; false if there are too many even to say so.
+func (srv *Server) room() bool {
+	if srv.open.Add(1) > int64(srv.cfg.MaxConnections)+connectionSlack {
+		srv.open.Add(-1)
+		srv.stats.refusedConnections.add(1)
+		return false
+	}
+	return true
+}
+
+// acceptStreams accepts connections that get goroutines of their own.
+func (srv *Server) acceptStreams(ctx context.Context, ln net.Listener) error {
+	stop := context.AfterFunc(ctx, func() { ln.Close() })
+	defer stop()
+	for {
+		conn, err := ln.Accept()
+		if err != nil {
+			if errors.Is(err, net.ErrClosed) {
+				return nil
+			}
+			var ne net.Error
+			if errors.As(err, &ne) && ne.Timeout() || isDescriptorError(err) {
+				srv.pauseAccept(err)
+				continue
+			}
+			return fmt.Errorf("accept: %w", err)
+		}
+		if !srv.room() {
+			conn.Close()
+			continue
+		}
+		srv.nextLoop().adoptStream(conn)
+	}
+}
+
+// pauseAccept waits a moment before accepting again when the process has no descriptor left.
+func (srv *Server) pauseAccept(err error) {
+	srv.log.Warn("accept paused", "err", err)
+	pause := time.NewTimer(50 * time.Millisecond)
+	defer pause.Stop()
+	<-pause.C
+}

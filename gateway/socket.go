@@ -1,0 +1,106 @@
+package gateway
+
+import (
+	"net/netip"
+
+	"github.com/gobwas/ws"
+
+	"github.com/phxgate/phxgate/gateway/phx"
+)
+
+// transport is how a socket's bytes travel: a descriptor in the loop's poller ([epollTransport]), or a net.Conn with goroutines ([stream]).
+// All methods are called by the socket's loop and never wait.
+type transport interface {
+	// write sends what goes. blocked: something is left, and the loop will be told when to go on.
+	write(s *socket, o *outbox) (blocked bool, err error)
+	// closeWrite ends the sending side after what was written.
+	closeWrite(s *socket)
+	// close ends the connection; abort throws away what the kernel still holds.
+	close(s *socket, abort bool)
+}
+
+// socketState is where a socket is in its life.
+//
+//	handshaking ──head──▶ connecting ──allowed──▶ open ──close frame out──▶ closing ──▶ gone
+//	     └──────refused, timed out──┴─────────────▶ closing          any ──abort──▶ gone
+//
+// closing: a close frame (or the answer that refuses the handshake) is on its way; the client's bytes are read and thrown away until its
+// side ends or the deadline passes, since closing with unread bytes would reset the connection and could destroy the last frame.
+type socketState uint8
+
+const (
+	handshaking socketState = iota // the request head is not complete
+	connecting                     // the connect is being decided
+	open                           // upgraded
+	closing
+	gone
+)
+
+// socket is one client's connection. It is owned by one loop; nobody else may touch it.
+type socket struct {
+	loop *loop
+	tr   transport
+	slot uint32
+	gen  uint32 // tells this socket from others that had the slot
+
+	// bytes
+	fd           int32
+	state        socketState
+	watchesWrite bool
+	isDirty      bool // in loop.dirty
+	serializer   phx.Serializer
+	lastRead     tick     // of the last bytes from the client
+	deadline     tick     // when something about this socket ends; 0: nothing
+	in           *inbound // bytes and fragments that are kept; nil while nothing is incomplete
+	out          *outbox  // nil while nothing waits
+
+	// identity
+	peer       netip.Addr
+	id         string // "" for an anonymous socket
+	nextSameID *socket
+	assigns    []byte // JSON object in ASCII, nil for none
+	expires    tick   // 0: never
+
+	// channels
+	channels []*channel
+	joins    uint32 // how many joins there were: the last part of a channel id
+}
+
+// inbound is what a socket keeps between reads. It exists only while a frame or message is incomplete.
+type inbound struct {
+	buf       []byte    // bytes not parsed yet: a partial frame, or the request head
+	message   []byte    // unmasked payloads of the fragments so far
+	op        ws.OpCode // of the fragmented message; 0: none
+	since     tick      // when the incomplete message began
+	accounted int       // bytes counted in loop.inboundBytes
+	hs        *handshake
+}
+
+// token is how the poller names this socket.
+func (s *socket) token() uint64 { return uint64(s.gen)<<32 | uint64(s.slot) }
+
+// channelOf returns the channel of a topic, nil if the socket has none.
+func (s *socket) channelOf(topic string) *channel {
+	for _, ch := range s.channels {
+		if ch.topic.name == topic {
+			return ch
+		}
+	}
+	return nil
+}
+
+// remove takes ch out of the socket's channels.
+func (s *socket) remove(ch *channel) {
+	for i, c := range s.channels {
+		if c == ch {
+			last := len(s.channels) - 1
+			s.channels[i] = s.channels[last]
+			s.channels[last] = nil
+			s.channels = s.channels[:last]
+			if last == 0 {
+				s.channels = nil
+			}
+			return
+		}
+	}
+}

@@ -1,0 +1,200 @@
+package gateway
+
+import (
+	"github.com/gobwas/ws"
+
+	"github.com/phxgate/phxgate/gateway/phx"
+)
+
+// topic is one topic on one loop: the channels that get its broadcasts. Owned by the loop, except refs.
+type topic struct {
+	name    string
+	members []*channel
+	pending []*encoded // broadcasts of this turn
+	refs    int        // channels of this loop that have joined or are joining; guarded by hub.mu
+}
+
+// encoded is a broadcast with its frame for each serializer in use, made once for the gateway and shared by all members. It is not changed after
+// the hub made it.
+type encoded struct {
+	b      *Broadcast
+	frames [phx.NumSerializers][]byte
+	// from is the sending channel, where it is one of this gateway's.
+	from    channelID
+	hasFrom bool
+}
+
+// frame returns the broadcast's frame for a serializer, nil where the form does not exist: bytes for V1.
+func (e *encoded) frame(s phx.Serializer) []byte {
+	if f := e.frames[s]; f != nil {
+		return f
+	}
+	return encodeBroadcast(s, e.b) // the first member with this serializer joined after the hub encoded
+}
+
+// encodeBroadcast makes the frame of a broadcast; nil where the form does not exist.
+func encodeBroadcast(s phx.Serializer, b *Broadcast) []byte {
+	size := len(b.Topic) + len(b.Event) + len(b.Payload) + 64
+	if !b.Binary {
+		return appendFrame(make([]byte, 0, size), ws.OpText, func(dst []byte) []byte {
+			return s.AppendBroadcast(dst, b.Topic, b.Event, b.Payload)
+		})
+	}
+	if s == phx.V1 {
+		return nil
+	}
+	bad := false
+	f := appendFrame(make([]byte, 0, size), ws.OpBinary, func(dst []byte) []byte {
+		out, err := phx.AppendBinaryBroadcast(dst, b.Topic, b.Event, b.Payload)
+		bad = err != nil
+		return out
+	})
+	if bad {
+		return nil // cannot be: topics and events of more than 255 bytes do not come this far
+	}
+	return f
+}
+
+// delivery brings a broadcast to a loop.
+type delivery struct {
+	t *topic
+	e *encoded
+}
+
+func (d *delivery) deliver(l *loop) {
+	t := d.t
+	if len(t.pending) == 0 {
+		l.dirtyTopics = append(l.dirtyTopics, t)
+	}
+	t.pending = append(t.pending, d.e)
+}
+
+// flushTopics fans out the broadcasts of this turn.
+func (l *loop) flushTopics() {
+	for i, t := range l.dirtyTopics {
+		l.dirtyTopics[i] = nil
+		l.flushTopic(t)
+	}
+	l.dirtyTopics = l.dirtyTopics[:0]
+}
+
+// flushTopic fans out the broadcasts of a topic that came in this turn: all of them in one slice, shared by every member. It is called too
+// before anything else of that topic is handled, which keeps the order in which the bus brought them.
+func (l *loop) flushTopic(t *topic) {
+	if len(t.pending) == 0 {
+		return
+	}
+	var joined [phx.NumSerializers][]byte
+	var made [phx.NumSerializers]bool
+	excluded := false
+	for _, e := range t.pending {
+		if ch := l.sender(t, e); ch != nil {
+			ch.excluded, excluded = true, true
+		}
+	}
+	withheld := 0
+	// By index: sending may abort a slow socket, which takes its member out and puts the last one in its place.
+	for i := 0; i < len(t.members); i++ {
+		ch := t.members[i]
+		if ch.excluded {
+			continue
+		}
+		s := ch.socket
+		if !made[s.serializer] {
+			joined[s.serializer], made[s.serializer] = joinFrames(t.pending, s.serializer), true
+		}
+		if f := joined[s.serializer]; f != nil {
+			l.send(s, f)
+		} else {
+			withheld++
+		}
+		if i < len(t.members) && t.members[i] != ch {
+			i--
+		}
+	}
+	if excluded {
+		withheld += l.sendExcluded(t)
+	}
+	l.stats.deliveries.add(len(t.members) * len(t.pending))
+	if withheld > 0 {
+		l.stats.dropped.add(droppedBinaryV1, withheld)
+	}
+	clear(t.pending)
+	if cap(t.pending) > 64 {
+		t.pending = nil
+	}
+	t.pending = t.pending[:0]
+	if len(t.members) == 0 {
+		t.pending = nil
+	}
+}
+
+// sendExcluded serves the members that must not get some of the broadcasts.
+func (l *loop) sendExcluded(t *topic) (withheld int) {
+	for _, e := range t.pending {
+		if from := l.sender(t, e); from != nil && from.excluded {
+			from.excluded = false
+			for _, o := range t.pending {
+				if l.sender(t, o) == from {
+					continue
+				}
+				if f := o.frame(from.socket.serializer); f != nil {
+					l.send(from.socket, f)
+				} else {
+					withheld++
+				}
+			}
+		}
+	}
+	return withheld
+}
+
+// sender returns the member that must not get the broadcast, nil if it is none of this topic's.
+func (l *loop) sender(t *topic, e *encoded) *channel {
+	if !e.hasFrom || int(e.from.loop) != l.id {
+		return nil
+	}
+	ch := l.channel(e.from)
+	if ch == nil || ch.topic != t || ch.member < 0 {
+		return nil
+	}
+	return ch
+}
+
+// joinFrames puts the frames of several broadcasts into one slice.
+func joinFrames(pending []*encoded, s phx.Serializer) []byte {
+	if len(pending) == 1 {
+		return pending[0].frame(s)
+	}
+	size := 0
+	for _, e := range pending {
+		size += len(e.frame(s))
+	}
+	if size == 0 {
+		return nil
+	}
+	out := make([]byte, 0, size)
+	for _, e := range pending {
+		out = append(out, e.frame(s)...)
+	}
+	return out
+}
+
+// addMember puts a channel among those that get broadcasts.
+func (t *topic) addMember(ch *channel) {
+	ch.member = int32(len(t.members))
+	t.members = append(t.members, ch)
+}
+
+// removeMember takes it out.
+func (t *topic) removeMember(ch *channel) {
+	last := len(t.members) - 1
+	t.members[ch.member] = t.members[last]
+	t.members[ch.member].member = ch.member
+	t.members[last] = nil
+	t.members = t.members[:last]
+	if last == 0 {
+		t.members = nil
+	}
+	ch.member = -1
+}

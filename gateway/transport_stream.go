@@ -1,0 +1,127 @@
+package gateway
+
+import (
+	"net"
+	"net/netip"
+	"sync"
+)
+
+// streamBuffer is what one read of a stream takes.
+const streamBuffer = 4 << 10
+
+// stream moves the bytes of a socket that is a net.Conn: TLS, and systems without epoll. It costs a goroutine and a buffer per socket;
+// the socket itself is owned by its loop as any other. The reader goroutine hands its buffer to the loop and waits until it is given back; a writer goroutine
+// exists while something is being written.
+type stream struct {
+	l    *loop
+	conn net.Conn
+
+	read   []byte        // the reader's, or the loop's between a mail and its token in resume
+	resume chan struct{} // the loop gives the buffer back; never closed
+	gone   chan struct{} // closed when the connection is closed or detached
+	once   sync.Once
+
+	writing bool   // owned by the loop: a writer is at work on written
+	pending []byte // what the writer writes
+}
+
+// adoptStream makes a socket of a net.Conn and starts its reader. Called on any goroutine.
+func (l *loop) adoptStream(conn net.Conn) {
+	t := &stream{l: l, conn: conn, read: make([]byte, streamBuffer), resume: make(chan struct{}, 1), gone: make(chan struct{})}
+	var peer netip.Addr
+	if a, err := netip.ParseAddrPort(conn.RemoteAddr().String()); err == nil {
+		peer = a.Addr().Unmap()
+	}
+	l.mailbox.post(mailFunc(func(l *loop) {
+		s := l.adopt(t, -1, peer)
+		slot, gen := s.slot, s.gen
+		l.srv.streams.Go(func() { t.readAll(slot, gen) })
+	}))
+}
+
+// readAll is the reader goroutine; it ends with the connection.
+func (t *stream) readAll(slot, gen uint32) {
+	for {
+		n, err := t.conn.Read(t.read)
+		if n > 0 {
+			t.l.mailbox.post(mailFunc(func(l *loop) {
+				if s := l.lookup(slot, gen); s != nil {
+					l.feed(s, t.read[:n])
+				}
+				t.resume <- struct{}{}
+			}))
+			select {
+			case <-t.resume:
+			case <-t.gone:
+				return
+			}
+		}
+		if err != nil {
+			t.l.mailbox.post(mailFunc(func(l *loop) {
+				if s := l.lookup(slot, gen); s != nil {
+					l.peerGone(s)
+				}
+			}))
+			return
+		}
+	}
+}
+
+func (t *stream) write(s *socket, o *outbox) (blocked bool, err error) {
+	if t.writing {
+		return true, nil
+	}
+	t.pending = append(t.pending[:0], o.next(t.l.gather)...)
+	t.writing = true
+	s.watchesWrite = true
+	slot, gen := s.slot, s.gen
+	t.l.srv.streams.Go(func() {
+		n, err := t.conn.Write(t.pending)
+		t.l.mailbox.post(mailFunc(func(l *loop) {
+			t.writing = false
+			s := l.lookup(slot, gen)
+			if s == nil {
+				return
+			}
+			s.watchesWrite = false
+			o := s.out
+			if err != nil || o == nil {
+				l.abort(s, causeWrite)
+				return
+			}
+			o.written(n)
+			l.stats.bytesOut.add(n)
+			if o.empty() {
+				t.pending = nil
+				s.out = nil
+				o.reset()
+				l.outboxes = append(l.outboxes, o)
+			}
+			l.flush(s)
+		}))
+	})
+	return true, nil
+}
+
+func (t *stream) closeWrite(*socket) {
+	type closeWriter interface{ CloseWrite() error }
+	if c, ok := t.conn.(closeWriter); ok {
+		// A TLS alert is a write: not on the loop.
+		t.l.srv.streams.Go(func() { _ = c.CloseWrite() })
+	}
+}
+
+func (t *stream) close(_ *socket, abort bool) {
+	if c, ok := t.conn.(*net.TCPConn); ok && abort {
+		_ = c.SetLinger(0)
+	}
+	t.once.Do(func() { close(t.gone) })
+	// Closing a TLS connection writes an alert and may wait for a writer: not on the loop.
+	t.l.srv.streams.Go(func() { _ = t.conn.Close() })
+}
+
+// detach gives the connection away after the reader handed over the head. The reader waits for its token and ends without it.
+func (t *stream) detach() net.Conn {
+	t.once.Do(func() { close(t.gone) })
+	return t.conn
+}
