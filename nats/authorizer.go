@@ -1,0 +1,103 @@
+package nats
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	natsgo "github.com/nats-io/nats.go"
+
+	"github.com/phxgate/phxgate/authz"
+	"github.com/phxgate/phxgate/gateway"
+)
+
+// Authorizer asks the authz service about connects and joins. It implements [gateway.Authorizer].
+type Authorizer struct {
+	bus     *Bus
+	timeout time.Duration
+}
+
+var _ gateway.Authorizer = (*Authorizer)(nil)
+
+// NewAuthorizer makes an authorizer that waits for an answer at most as long as timeout.
+func NewAuthorizer(bus *Bus, timeout time.Duration) *Authorizer { return &Authorizer{bus, timeout} }
+
+// AuthorizeConnect implements [gateway.Authorizer].
+func (a *Authorizer) AuthorizeConnect(r *gateway.ConnectRequest, done func(*gateway.ConnectDecision, error)) {
+	req := authz.ConnectRequest{Transport: r.Transport, Vsn: r.Vsn, Params: r.Params, Peer: r.Peer, Headers: r.Headers}
+	if r.HasToken {
+		req.AuthToken = &r.AuthToken
+	}
+	a.ask(a.bus.subjects.AuthzConnect(), req.Append(nil), func(body []byte, err error) {
+		if err != nil {
+			done(nil, err)
+			return
+		}
+		reply, err := authz.ParseConnectReply(body)
+		if errors.Is(err, authz.ErrSocketID) {
+			done(&gateway.ConnectDecision{Reason: err.Error()}, nil)
+			return
+		}
+		var assigns []byte
+		if err == nil {
+			assigns, err = gateway.MergeAssigns(nil, reply.Assigns)
+		}
+		if err != nil {
+			done(nil, fmt.Errorf("%w: %w", gateway.ErrBadAnswer, err))
+			return
+		}
+		done(&gateway.ConnectDecision{Allow: reply.Allow, Reason: reply.Reason, ID: reply.ID, Assigns: assigns, ExpiresAt: unixTime(reply.ExpiresAt)}, nil)
+	})
+}
+
+// AuthorizeJoin implements [gateway.Authorizer].
+func (a *Authorizer) AuthorizeJoin(r *gateway.JoinRequest, done func(*gateway.JoinDecision, error)) {
+	req := authz.JoinRequest{Topic: r.Topic, Params: r.Params, Channel: r.Channel, Socket: authz.SocketInfo{
+		Assigns: r.Assigns, Transport: r.Transport, Peer: r.Peer,
+	}}
+	if r.SocketID != "" {
+		req.Socket.ID = &r.SocketID
+	}
+	base := json.RawMessage(r.Assigns)
+	a.ask(a.bus.subjects.AuthzJoin(), req.Append(nil), func(body []byte, err error) {
+		if err != nil {
+			done(nil, err)
+			return
+		}
+		reply, err := authz.ParseJoinReply(body)
+		var assigns []byte
+		if err == nil {
+			assigns, err = gateway.MergeAssigns(base, reply.Assigns)
+		}
+		if err != nil {
+			done(nil, fmt.Errorf("%w: %w", gateway.ErrBadAnswer, err))
+			return
+		}
+		done(&gateway.JoinDecision{
+			OK: reply.OK, Response: reply.Response, Assigns: assigns, Events: reply.Events, HasEvents: reply.HasEvents, ExpiresAt: unixTime(reply.ExpiresAt),
+		}, nil)
+	})
+}
+
+// ask makes one request.
+func (a *Authorizer) ask(subject string, body []byte, done func([]byte, error)) {
+	err := a.bus.request(subject, nil, body, a.timeout, func(m *natsgo.Msg, err error) {
+		if err != nil {
+			done(nil, err)
+			return
+		}
+		done(m.Data, nil)
+	})
+	if err != nil {
+		done(nil, err)
+	}
+}
+
+// unixTime is a time from unix seconds; 0 is none.
+func unixTime(s int64) time.Time {
+	if s == 0 {
+		return time.Time{}
+	}
+	return time.Unix(s, 0)
+}

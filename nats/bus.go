@@ -1,0 +1,311 @@
+package nats
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	natsgo "github.com/nats-io/nats.go"
+
+	"github.com/phxgate/phxgate/gateway"
+	"github.com/phxgate/phxgate/gateway/phx"
+)
+
+// inboxCount is how many messages may wait for the reader. nats.go drops beyond it, which is treated as a gap of every topic.
+const inboxCount = 64 << 10
+
+// Bus is a gateway's side of NATS. It implements [gateway.Bus].
+type Bus struct {
+	subjects  Subjects
+	gatewayID string
+	log       *slog.Logger
+	conn      *natsgo.Conn
+	inbox     gateway.Inbox // set by Start
+	stats     busStats
+
+	up         atomic.Bool  // connected now
+	everUp     atomic.Bool  // was connected once
+	downSince  atomic.Int64 // unix nanoseconds; 0 while up
+	maxPayload atomic.Int64
+
+	msgs chan *natsgo.Msg // everything that comes in; never closed
+	gaps chan struct{}    // a gap to tell; never closed
+
+	out      outbound
+	requests requests
+	dropped  droppedReports
+
+	mu     sync.Mutex
+	topics map[string]*subscription // by subject
+
+	quit chan struct{} // closed by Close
+	done sync.WaitGroup
+}
+
+var _ gateway.Bus = (*Bus)(nil)
+
+// subscription is one topic's. The writer makes and ends it.
+type subscription struct {
+	topic string
+	sub   *natsgo.Subscription // nil until made
+}
+
+// busStats is what a Bus counts.
+type busStats struct {
+	Reconnects atomic.Int64
+	Gaps       atomic.Int64
+	In         atomic.Int64 // messages that came
+	Out        atomic.Int64 // messages published
+	Dropped    [numDropReasons]atomic.Int64
+}
+
+// Dial connects a gateway's bus. NATS need not be there yet: until it is, everything answers ErrUnavailable. Call Start next.
+func Dial(cfg ConnConfig, subjects Subjects, gatewayID string) (*Bus, error) {
+	b := &Bus{
+		subjects: subjects, gatewayID: gatewayID, log: cfg.Log, msgs: make(chan *natsgo.Msg, inboxCount), gaps: make(chan struct{}, 1),
+		topics: map[string]*subscription{}, quit: make(chan struct{}),
+	}
+	b.downSince.Store(time.Now().UnixNano())
+	b.out.init()
+	b.dropped.init()
+	var err error
+	ready := make(chan struct{}) // closed when b.conn is set: nats.go may call the handlers before Connect returns
+	b.conn, err = cfg.connect(
+		natsgo.ConnectHandler(func(nc *natsgo.Conn) { <-ready; b.connected(nc, false) }),
+		natsgo.ReconnectHandler(func(nc *natsgo.Conn) { <-ready; b.connected(nc, true) }),
+		natsgo.DisconnectErrHandler(func(_ *natsgo.Conn, err error) { <-ready; b.disconnected(err) }),
+		natsgo.ErrorHandler(func(_ *natsgo.Conn, _ *natsgo.Subscription, err error) { <-ready; b.failed(err) }),
+	)
+	if err != nil {
+		close(ready)
+		return nil, err
+	}
+	close(ready)
+	b.requests.init(b.conn.NewInbox() + ".")
+	return b, nil
+}
+
+// Start makes the fixed subscriptions and begins to feed the inbox.
+func (b *Bus) Start(inbox gateway.Inbox) error {
+	b.inbox = inbox
+	for _, subject := range []string{b.subjects.ChannelsOf(b.gatewayID), b.subjects.AllSockets(), b.requests.prefix + "*"} {
+		if _, err := b.conn.ChanSubscribe(subject, b.msgs); err != nil {
+			return fmt.Errorf("subscribe %s: %w", subject, err)
+		}
+	}
+	for _, f := range []func(){b.readAll, b.writeAll, b.confirmAll, b.requests.expire} {
+		b.done.Go(f)
+	}
+	return nil
+}
+
+// Close publishes what waits, for at most the context's time, and ends the connection and all goroutines. Requests under way are answered with
+// ErrUnavailable.
+func (b *Bus) Close(ctx context.Context) {
+	b.out.drain(ctx)
+	if b.up.Load() {
+		if err := b.conn.FlushWithContext(ctx); err != nil {
+			b.log.Warn("flush to NATS at the end", "err", err)
+		}
+	}
+	close(b.quit)
+	b.out.close()
+	b.requests.close()
+	b.conn.Close()
+	b.done.Wait()
+}
+
+// Up reports whether there is a connection, and if not, since when.
+func (b *Bus) Up() (up bool, since time.Time) {
+	return b.up.Load(), time.Unix(0, b.downSince.Load())
+}
+
+// EverUp reports whether there was a connection at any time.
+func (b *Bus) EverUp() bool { return b.everUp.Load() }
+
+// Server is the name or address of the server this gateway is connected to, "" if none.
+func (b *Bus) Server() string {
+	if name := b.conn.ConnectedServerName(); name != "" {
+		return name
+	}
+	return b.conn.ConnectedAddr()
+}
+
+func (b *Bus) connected(nc *natsgo.Conn, again bool) {
+	b.maxPayload.Store(nc.MaxPayload())
+	b.downSince.Store(0)
+	b.up.Store(true)
+	b.everUp.Store(true)
+	b.log.Info("connected to NATS", "server", nc.ConnectedServerName(), "url", nc.ConnectedUrlRedacted(), "version", nc.ConnectedServerVersion())
+	if again {
+		b.stats.Reconnects.Add(1)
+		b.gap()
+	}
+}
+
+func (b *Bus) disconnected(err error) {
+	b.up.Store(false)
+	b.downSince.CompareAndSwap(0, time.Now().UnixNano())
+	if b.conn.IsClosed() {
+		return
+	}
+	b.log.Warn("connection to NATS lost", "err", err)
+	b.requests.failAll(gateway.ErrUnavailable)
+}
+
+// failed handles nats.go's asynchronous errors. Messages that its chan had no room for are a gap.
+func (b *Bus) failed(err error) {
+	if errors.Is(err, natsgo.ErrSlowConsumer) {
+		b.log.Warn("inbox overflowed: messages from NATS were missed", "capacity", inboxCount)
+		b.gap()
+		return
+	}
+	b.log.Warn("NATS", "err", err)
+}
+
+// gap tells the inbox once that messages may have been missed.
+func (b *Bus) gap() {
+	b.stats.Gaps.Add(1)
+	select {
+	case b.gaps <- struct{}{}:
+	default: // one is waiting to be told
+	}
+}
+
+// Subscribe implements [gateway.Bus].
+func (b *Bus) Subscribe(topic string, done func(error)) {
+	b.out.put(command{kind: cmdSubscribe, subject: b.subjects.Topic(topic), topic: topic, done: done})
+}
+
+// Unsubscribe implements [gateway.Bus].
+func (b *Bus) Unsubscribe(topic string) {
+	b.out.put(command{kind: cmdUnsubscribe, subject: b.subjects.Topic(topic)})
+}
+
+// Broadcast implements [gateway.Bus]. JSON goes as an envelope, since headers make a message three times as dear at both ends; bytes cannot.
+func (b *Bus) Broadcast(e *gateway.Event) error {
+	if e.Binary {
+		h := natsgo.Header{}
+		set(h, "Phx-Event", e.Name)
+		set(h, "Phx-Encoding", "binary")
+		set(h, "Phx-Channel", e.Channel)
+		setIf(h, "Phx-Socket-Id", e.SocketID)
+		setIf(h, "Phx-From", e.From)
+		return b.publish(b.subjects.Topic(e.Topic), "", h, append([]byte(nil), e.Payload...))
+	}
+	body := make([]byte, 0, len(e.Payload)+len(e.Name)+len(e.Channel)+len(e.SocketID)+len(e.From)+80)
+	body = append(body, `{"event":`...)
+	body = phx.AppendQuote(body, e.Name)
+	body = append(body, `,"payload":`...)
+	body = append(body, e.Payload...)
+	if e.From != "" {
+		body = append(body, `,"from":`...)
+		body = phx.AppendQuote(body, e.From)
+	}
+	body = append(body, `,"channel":`...)
+	body = phx.AppendQuote(body, e.Channel)
+	if e.SocketID != "" {
+		body = append(body, `,"socket_id":`...)
+		body = phx.AppendQuote(body, e.SocketID)
+	}
+	return b.publish(b.subjects.Topic(e.Topic), "", nil, append(body, '}'))
+}
+
+// Cast implements [gateway.Bus].
+func (b *Bus) Cast(e *gateway.Event) error {
+	return b.publish(b.subjects.Event(e.Name, e.Topic), "", eventHeader(e), append([]byte(nil), e.Payload...))
+}
+
+// Call implements [gateway.Bus].
+func (b *Bus) Call(e *gateway.Event, timeout time.Duration, done func(*gateway.Answer, error)) error {
+	return b.request(b.subjects.Event(e.Name, e.Topic), eventHeader(e), append([]byte(nil), e.Payload...), timeout, func(m *natsgo.Msg, err error) {
+		if err != nil {
+			done(nil, err)
+			return
+		}
+		done(readAnswer(m), nil)
+	})
+}
+
+// Joined implements [gateway.Bus].
+func (b *Bus) Joined(e *gateway.Event) error {
+	return b.publish(b.subjects.Joined(e.Topic), "", channelHeader(e), append([]byte(nil), e.Payload...))
+}
+
+// Left implements [gateway.Bus].
+func (b *Bus) Left(e *gateway.Event, reason string) error {
+	return b.publish(b.subjects.Left(e.Topic), "", channelHeader(e), []byte(`{"reason":"`+reason+`"}`))
+}
+
+// eventHeader is the header of a call or cast.
+func eventHeader(e *gateway.Event) natsgo.Header {
+	h := channelHeader(e)
+	set(h, "Phx-Event", e.Name)
+	setIf(h, "Phx-Join-Ref", e.JoinRef)
+	setIf(h, "Phx-Ref", e.Ref)
+	encoding := "json"
+	if e.Binary {
+		encoding = "binary"
+	}
+	set(h, "Phx-Encoding", encoding)
+	return h
+}
+
+// channelHeader says which channel a message is about.
+func channelHeader(e *gateway.Event) natsgo.Header {
+	h := natsgo.Header{}
+	set(h, "Phx-Topic", e.Topic)
+	set(h, "Phx-Channel", e.Channel)
+	setIf(h, "Phx-Socket-Id", e.SocketID)
+	assigns := e.Assigns
+	if assigns == nil {
+		assigns = []byte("{}")
+	}
+	h["Phx-Assigns"] = []string{string(assigns)}
+	return h
+}
+
+func set(h natsgo.Header, key, value string) { h[key] = []string{EncodeHeader(value)} }
+
+func setIf(h natsgo.Header, key, value string) {
+	if value != "" {
+		set(h, key, value)
+	}
+}
+
+// publish hands a message to the writer. data and header belong to the bus from then on.
+func (b *Bus) publish(subject, reply string, h natsgo.Header, data []byte) error {
+	if !b.up.Load() {
+		return gateway.ErrUnavailable
+	}
+	size := len(data)
+	if h != nil {
+		size += headerSize(h)
+	}
+	if int64(size) > b.maxPayload.Load() {
+		return gateway.ErrTooLarge
+	}
+	if !b.out.put(command{kind: cmdPublish, msg: &natsgo.Msg{Subject: subject, Reply: reply, Header: h, Data: data}, size: size}) {
+		return gateway.ErrUnavailable
+	}
+	return nil
+}
+
+// headerSize is how many bytes a header takes in a message (NATS ADR-4).
+func headerSize(h natsgo.Header) int {
+	n := len("NATS/1.0\r\n\r\n")
+	for k, vs := range h {
+		for _, v := range vs {
+			n += len(k) + len(v) + len(": \r\n")
+		}
+	}
+	return n
+}
+
+// replySubject is where the answer to request id comes.
+func (r *requests) replySubject(id uint64) string { return r.prefix + strconv.FormatUint(id, 36) }

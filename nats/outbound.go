@@ -1,0 +1,210 @@
+package nats
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	natsgo "github.com/nats-io/nats.go"
+
+	"github.com/phxgate/phxgate/gateway"
+)
+
+// outboundBytes bounds what may wait for the writer; beyond it publishes answer ErrUnavailable, since NATS does not keep up.
+const outboundBytes = 64 << 20
+
+// confirmTimeout bounds how long a join waits for its subscription to be in force.
+const confirmTimeout = 5 * time.Second
+
+type commandKind uint8
+
+const (
+	cmdPublish commandKind = iota
+	cmdSubscribe
+	cmdUnsubscribe
+)
+
+// command is something for the writer.
+type command struct {
+	kind    commandKind
+	msg     *natsgo.Msg
+	size    int
+	subject string
+	topic   string
+	done    func(error)
+}
+
+// outbound is the queue between whoever publishes and the writer, the only goroutine that calls nats.go's Publish and Subscribe: those may wait for the
+// connection. The second queue holds confirmations of subscriptions.
+type outbound struct {
+	mu      sync.Mutex
+	more    sync.Cond // there is something, or it is closed
+	room    sync.Cond // the writer took everything
+	queue   []command
+	bytes   int
+	busy    bool // the writer works on what it took
+	closed  bool
+	confirm chan struct{} // something is in confirms; never closed
+
+	confirmMu sync.Mutex
+	confirms  []func(error)
+}
+
+func (o *outbound) init() {
+	o.more.L, o.room.L = &o.mu, &o.mu
+	o.confirm = make(chan struct{}, 1)
+}
+
+// put appends a command; false if there is no room. Commands about subscriptions always have room: they are bounded by the number of joins.
+func (o *outbound) put(c command) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if c.kind == cmdPublish && (o.closed || o.bytes+c.size > outboundBytes) {
+		return false
+	}
+	o.queue = append(o.queue, c)
+	o.bytes += c.size
+	if len(o.queue) == 1 {
+		o.more.Signal()
+	}
+	return true
+}
+
+// take waits for commands and exchanges the queue for empty; nil when closed.
+func (o *outbound) take(empty []command) []command {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.busy = false
+	o.room.Broadcast()
+	for len(o.queue) == 0 {
+		if o.closed {
+			return nil
+		}
+		o.more.Wait()
+	}
+	got := o.queue
+	o.queue, o.bytes, o.busy = empty[:0], 0, true
+	return got
+}
+
+// drain waits until the writer has nothing left to do or ctx ends.
+func (o *outbound) drain(ctx context.Context) {
+	stop := context.AfterFunc(ctx, func() {
+		o.mu.Lock()
+		o.room.Broadcast()
+		o.mu.Unlock()
+	})
+	defer stop()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for (len(o.queue) > 0 || o.busy) && ctx.Err() == nil {
+		o.room.Wait()
+	}
+}
+
+func (o *outbound) close() {
+	o.mu.Lock()
+	o.closed = true
+	o.more.Broadcast()
+	o.mu.Unlock()
+}
+
+// writeAll is the writer goroutine.
+func (b *Bus) writeAll() {
+	var batch []command
+	for {
+		if batch = b.out.take(batch); batch == nil {
+			return
+		}
+		for i := range batch {
+			b.write(&batch[i])
+			batch[i] = command{}
+		}
+	}
+}
+
+func (b *Bus) write(c *command) {
+	switch c.kind {
+	case cmdPublish:
+		if err := b.conn.PublishMsg(c.msg); err != nil {
+			// The connection went away after the sender was told that it is there: what is lost then is what any broken connection loses.
+			b.stats.Dropped[dropNotPublished].Add(1)
+			return
+		}
+		b.stats.Out.Add(1)
+	case cmdSubscribe:
+		b.subscribe(c)
+	case cmdUnsubscribe:
+		b.mu.Lock()
+		s := b.topics[c.subject]
+		delete(b.topics, c.subject)
+		b.mu.Unlock()
+		if s != nil {
+			_ = s.sub.Unsubscribe() // it fails only where the connection is closed for good
+		}
+	}
+}
+
+func (b *Bus) subscribe(c *command) {
+	if !b.up.Load() {
+		c.done(gateway.ErrUnavailable)
+		return
+	}
+	s := &subscription{topic: c.topic}
+	b.mu.Lock()
+	b.topics[c.subject] = s // before the first message can come
+	b.mu.Unlock()
+	sub, err := b.conn.ChanSubscribe(c.subject, b.msgs)
+	if err != nil {
+		b.mu.Lock()
+		delete(b.topics, c.subject)
+		b.mu.Unlock()
+		b.log.Warn("subscribe", "subject", c.subject, "err", err)
+		c.done(gateway.ErrUnavailable)
+		return
+	}
+	s.sub = sub
+	b.out.confirmMu.Lock()
+	b.out.confirms = append(b.out.confirms, c.done)
+	b.out.confirmMu.Unlock()
+	select {
+	case b.out.confirm <- struct{}{}:
+	default:
+	}
+}
+
+// confirmAll is the goroutine that confirms subscriptions: the server answers a PING after it has taken every SUB before it, so one round trip confirms all that
+// were sent when it began. It holds for the server this gateway is connected to.
+func (b *Bus) confirmAll() {
+	for {
+		select {
+		case <-b.quit:
+			b.confirmed(gateway.ErrUnavailable)
+			return
+		case <-b.out.confirm:
+		}
+		b.out.confirmMu.Lock()
+		waiting := b.out.confirms
+		b.out.confirms = nil
+		b.out.confirmMu.Unlock()
+		err := b.conn.FlushTimeout(confirmTimeout)
+		if err != nil {
+			b.log.Warn("subscriptions not confirmed", "topics", len(waiting), "err", err)
+			err = gateway.ErrUnavailable
+		}
+		for _, done := range waiting {
+			done(err)
+		}
+	}
+}
+
+// confirmed answers everything that waits.
+func (b *Bus) confirmed(err error) {
+	b.out.confirmMu.Lock()
+	waiting := b.out.confirms
+	b.out.confirms = nil
+	b.out.confirmMu.Unlock()
+	for _, done := range waiting {
+		done(err)
+	}
+}

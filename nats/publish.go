@@ -1,0 +1,233 @@
+package nats
+
+import (
+	"errors"
+	"strings"
+	"unicode/utf8"
+
+	natsgo "github.com/nats-io/nats.go"
+
+	"github.com/phxgate/phxgate/gateway"
+	"github.com/phxgate/phxgate/gateway/phx"
+)
+
+// maxEvent is the longest event name in bytes.
+const maxEvent = 255
+
+// broadcast checks a backend's or gateway's publish on a topic and hands it over. It is checked here once, and not by any member.
+func (b *Bus) broadcast(topic string, m *natsgo.Msg) {
+	out := &gateway.Broadcast{Topic: topic}
+	var reason dropReason
+	if _, ok := m.Header["Phx-Event"]; ok {
+		out.Event, out.Payload, out.Binary, reason = readEvent(m)
+		if reason == dropNone {
+			out.From, reason = header(m, "Phx-From")
+		}
+	} else {
+		reason = readEnvelope(m.Data, out)
+		if m.Header.Get("Phx-Encoding") == "binary" {
+			reason = dropNoEvent // bytes cannot be an envelope
+		}
+	}
+	if reason != dropNone {
+		b.drop(m.Subject, reason)
+		return
+	}
+	b.inbox.Broadcast(out)
+}
+
+// readEvent reads a publish whose header names the event.
+func readEvent(m *natsgo.Msg) (event string, payload []byte, binary bool, reason dropReason) {
+	event, reason = header(m, "Phx-Event")
+	if reason == dropNone {
+		reason = checkEvent(event)
+	}
+	if reason != dropNone {
+		return "", nil, false, reason
+	}
+	switch encoding := m.Header.Get("Phx-Encoding"); encoding {
+	case "binary":
+		return event, m.Data, true, dropNone
+	case "", "json":
+	default:
+		return "", nil, false, dropHeader
+	}
+	return event, m.Data, false, checkPayload(m.Data)
+}
+
+// readEnvelope reads {"event":…,"payload":{…},"from":…}; unknown keys are ignored.
+func readEnvelope(body []byte, out *gateway.Broadcast) dropReason {
+	// The envelope is one level of its own.
+	if err := phx.CheckJSONDepth(body, phx.MaxDepth+1); err != nil {
+		return reasonOf(err)
+	}
+	if !phx.IsObject(body) {
+		return dropNoEvent
+	}
+	var event, payload, from []byte
+	phx.EachMember(body, func(key, raw []byte) bool {
+		switch string(key) {
+		case "event":
+			event = raw
+		case "payload":
+			payload = raw
+		case "from":
+			from = raw
+		}
+		return true
+	})
+	if event == nil || event[0] != '"' {
+		return dropNoEvent
+	}
+	name, err := phx.AppendUnquote(nil, event)
+	if err != nil {
+		return dropNoEvent
+	}
+	out.Event = string(name)
+	if reason := checkEvent(out.Event); reason != dropNone {
+		return reason
+	}
+	if payload == nil || payload[0] != '{' {
+		return dropNotObject
+	}
+	out.Payload = payload
+	if from != nil && string(from) != "null" {
+		if from[0] != '"' {
+			return dropHeader
+		}
+		id, err := phx.AppendUnquote(nil, from)
+		if err != nil {
+			return dropHeader
+		}
+		out.From = string(id)
+	}
+	return dropNone
+}
+
+// checkEvent checks the name of a broadcast or push. Names that begin with phx_ are the protocol's own.
+func checkEvent(event string) dropReason {
+	switch {
+	case event == "":
+		return dropNoEvent
+	case len(event) > maxEvent:
+		return dropLongEvent
+	case strings.HasPrefix(event, "phx_"):
+		return dropReserved
+	}
+	return dropNone
+}
+
+func checkPayload(body []byte) dropReason { return reasonOf(phx.CheckPayload(body)) }
+
+// reasonOf names an error of the JSON checks.
+func reasonOf(err error) dropReason {
+	switch {
+	case err == nil:
+		return dropNone
+	case errors.Is(err, phx.ErrNotUTF8):
+		return dropNotUTF8
+	case errors.Is(err, phx.ErrTooDeep):
+		return dropTooDeep
+	case errors.Is(err, phx.ErrNotObject):
+		return dropNotObject
+	}
+	return dropNotJSON
+}
+
+// header returns a decoded header value, "" if there is none.
+func header(m *natsgo.Msg, key string) (string, dropReason) {
+	v := m.Header.Get(key)
+	if v == "" {
+		return "", dropNone
+	}
+	s, err := DecodeHeader(v)
+	if err != nil || !utf8.ValidString(s) {
+		return "", dropHeader
+	}
+	return s, dropNone
+}
+
+// channel reads a message for one channel.
+func (b *Bus) channel(m *natsgo.Msg) {
+	id, ok := b.subjects.ParseChannel(m.Subject)
+	if !ok {
+		b.drop(m.Subject, dropNoChannel)
+		return
+	}
+	out := &gateway.ChannelMessage{Channel: id}
+	var ok2 bool
+	if out.Action, ok2 = action(m); !ok2 || out.Action == gateway.ActionDisconnect || out.Action == gateway.ActionLeave {
+		b.drop(m.Subject, dropAction)
+		return
+	}
+	_, hasEvent := m.Header["Phx-Event"]
+	_, hasRef := m.Header["Phx-Ref"]
+	_, hasStatus := m.Header["Phx-Status"]
+	var reason dropReason
+	switch {
+	case hasEvent:
+		out.Event, out.Payload, out.Binary, reason = readEvent(m)
+	case hasRef && hasStatus:
+		if out.Ref, reason = header(m, "Phx-Ref"); reason == dropNone {
+			if out.Late = readAnswer(m); out.Late.Bad {
+				reason = dropAnswer
+			}
+		}
+		out.Action = gateway.ActionNone // the answer has it
+	case out.Action == gateway.ActionNone:
+		reason = dropMeaningless
+	}
+	if reason != dropNone {
+		b.drop(m.Subject, reason)
+		return
+	}
+	b.inbox.Channel(out)
+}
+
+// socket reads an order for the sockets of an id.
+func (b *Bus) socket(m *natsgo.Msg) {
+	id, ok := b.subjects.ParseSocket(m.Subject)
+	if !ok {
+		b.drop(m.Subject, dropNoChannel)
+		return
+	}
+	out := &gateway.SocketMessage{ID: id}
+	out.Action, ok = action(m)
+	if out.Action == gateway.ActionNone && m.Header.Get("Phx-Event") == "disconnect" {
+		out.Action = gateway.ActionDisconnect
+	}
+	var reason dropReason
+	switch {
+	case !ok:
+		reason = dropAction
+	case out.Action == gateway.ActionDisconnect:
+	case out.Action == gateway.ActionLeave:
+		if out.Topic, reason = header(m, "Phx-Topic"); out.Topic == "" {
+			reason = dropHeader
+		}
+	default:
+		reason = dropMeaningless
+	}
+	if reason != dropNone {
+		b.drop(m.Subject, reason)
+		return
+	}
+	b.inbox.Socket(out)
+}
+
+// action reads Phx-Action; false if it is none of the contract's words.
+func action(m *natsgo.Msg) (gateway.Action, bool) {
+	switch m.Header.Get("Phx-Action") {
+	case "":
+		return gateway.ActionNone, true
+	case "close":
+		return gateway.ActionClose, true
+	case "crash":
+		return gateway.ActionCrash, true
+	case "disconnect":
+		return gateway.ActionDisconnect, true
+	case "leave":
+		return gateway.ActionLeave, true
+	}
+	return gateway.ActionNone, false
+}
