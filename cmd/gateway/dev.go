@@ -1,0 +1,233 @@
+package main
+
+import (
+	"context"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"syscall"
+
+	natsgo "github.com/nats-io/nats.go"
+
+	"github.com/phxgate/phxgate/gateway/rules"
+	"github.com/phxgate/phxgate/internal/chatpage"
+	"github.com/phxgate/phxgate/nats"
+)
+
+// devRules are the channel rules of gateway dev; CHANNELS_FILE replaces them.
+//
+//go:embed dev.yaml
+var devRules []byte
+
+const devHelp = `gateway dev: everything in one process, nothing to set up: an embedded NATS server with JetStream on 127.0.0.1:4222,
+an authz service that allows everybody, channel rules for room:*, a gateway, and a chat page at http://localhost:4000/.
+
+Every variable of gateway --help holds here too. NATS_URL, where set, is used instead of the embedded server; CHANNELS_FILE replaces the rules.
+
+`
+
+// dev runs everything in one process, or a small fleet of child processes.
+func dev(args []string) int {
+	flags := flag.NewFlagSet("gateway dev", flag.ContinueOnError)
+	flags.Usage = func() {
+		fmt.Fprint(flags.Output(), devHelp)
+		flags.PrintDefaults()
+	}
+	gateways := flags.Int("gateways", 1, "how many gateways; more than one run as child processes on 4001, 4002, … behind a balancer on 4000")
+	data := flags.String("data", filepath.Join(os.TempDir(), "phxgate-dev"), "where the embedded NATS server keeps its streams")
+	if err := flags.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return 0
+		}
+		return 2
+	}
+	if flags.NArg() > 0 || *gateways < 1 || *gateways > 16 {
+		fmt.Fprintln(os.Stderr, "gateway dev: --gateways wants 1 to 16, and there are no other arguments")
+		return 2
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	if err := runDev(ctx, *gateways, *data); err != nil {
+		fmt.Fprintln(os.Stderr, "gateway dev:", err)
+		return 1
+	}
+	return 0
+}
+
+func runDev(ctx context.Context, gateways int, data string) error {
+	s, log, err := devSettings(data)
+	if err != nil {
+		return err
+	}
+	if os.Getenv("NATS_URL") == "" {
+		server, err := startDevNATS(data)
+		if err != nil {
+			return err
+		}
+		defer server.Stop()
+		s.NATSURL = server.URL()
+	}
+	service, err := startDevAuthz(s, log)
+	if err != nil {
+		return err
+	}
+	defer service.Close()
+	fmt.Fprintf(os.Stderr, "\n  chat page   http://localhost%s/\n  NATS        %s\n  try         nats pub %s.topic.room.lobby '{\"body\":\"hi\",\"name\":\"nats\"}' -H Phx-Event:new_msg\n\n",
+		portOf(s.Listen), s.NATSURL, s.Prefix)
+	if gateways > 1 {
+		return runDevFleet(ctx, gateways, s, log)
+	}
+	return runGateway(ctx, s, log, devPages(nil))
+}
+
+// devSettings reads the environment; the rules are the built-in ones unless CHANNELS_FILE is set.
+func devSettings(data string) (*settings, *slog.Logger, error) {
+	environ := environment()
+	own := environ["CHANNELS_FILE"] == ""
+	if own {
+		// The children of a fleet read the same file.
+		if err := os.MkdirAll(data, 0o755); err != nil {
+			return nil, nil, err
+		}
+		file := filepath.Join(data, "channels.yaml")
+		if err := os.WriteFile(file, devRules, 0o644); err != nil {
+			return nil, nil, err
+		}
+		environ["CHANNELS_FILE"] = file
+	}
+	s, err := load(environ)
+	if err != nil {
+		return nil, nil, err
+	}
+	if own {
+		if s.rules, err = rules.Parse("dev.yaml", devRules); err != nil {
+			return nil, nil, err
+		}
+	}
+	return s, newLogger(s.LogLevel), nil
+}
+
+// devNATSPort is where every NATS client looks first.
+const devNATSPort = 4222
+
+// startDevNATS starts the embedded server. Two servers on one directory would both start and ruin it, hence the lock.
+func startDevNATS(data string) (*nats.Embedded, error) {
+	dir := filepath.Join(data, "nats")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	lock, err := os.OpenFile(filepath.Join(data, "lock"), os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	if err := lockFile(lock); err != nil {
+		lock.Close()
+		return nil, fmt.Errorf("%s is in use by another gateway dev: stop it, or give this one --data DIR", data)
+	}
+	// The lock is held until the process ends.
+	server, err := nats.StartEmbedded("127.0.0.1", devNATSPort, dir)
+	if err != nil {
+		return nil, fmt.Errorf("%w (set NATS_URL to use a server that runs already)", err)
+	}
+	return server, nil
+}
+
+// startDevAuthz answers connects and joins: everybody may, under the name they give themselves.
+func startDevAuthz(s *settings, log *slog.Logger) (*natsgo.Conn, error) {
+	nc, err := natsgo.Connect(s.NATSURL, natsgo.Name("phxgate-dev-authz"), natsgo.MaxReconnects(-1))
+	if err != nil {
+		return nil, fmt.Errorf("dev authz service: %w", err)
+	}
+	answer := func(m *natsgo.Msg, v any) {
+		body, err := json.Marshal(v)
+		if err == nil {
+			err = m.Respond(body)
+		}
+		if err != nil {
+			log.Warn("dev authz service", "err", err)
+		}
+	}
+	_, err = nc.QueueSubscribe(s.Prefix+".authz.connect", "authz", func(m *natsgo.Msg) {
+		var req struct {
+			Params struct {
+				Name any `json:"name"`
+			} `json:"params"`
+		}
+		_ = json.Unmarshal(m.Data, &req) // whatever it is: everybody may
+		name, _ := req.Params.Name.(string)
+		if name == "" {
+			name = "guest"
+		}
+		answer(m, map[string]any{"allow": true, "assigns": map[string]string{"name": firstRunes(name, 40)}})
+	})
+	if err != nil {
+		return nil, err
+	}
+	_, err = nc.QueueSubscribe(s.Prefix+".authz.join", "authz", func(m *natsgo.Msg) {
+		var req struct {
+			Channel string `json:"channel"`
+			Socket  struct {
+				Assigns map[string]any `json:"assigns"`
+			} `json:"socket"`
+		}
+		if err := json.Unmarshal(m.Data, &req); err != nil {
+			answer(m, map[string]any{"status": "error", "response": map[string]string{"reason": "bad request"}})
+			return
+		}
+		answer(m, map[string]any{"status": "ok", "response": map[string]any{"gateway": gatewayOf(req.Channel), "name": req.Socket.Assigns["name"]}})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return nc, nc.Flush()
+}
+
+// gatewayOf is the gateway id that a channel id begins with.
+func gatewayOf(channel string) string {
+	for i := range len(channel) {
+		if channel[i] == '.' {
+			return channel[:i]
+		}
+	}
+	return ""
+}
+
+func firstRunes(s string, n int) string {
+	for i := range s {
+		if n--; n < 0 {
+			return s[:i]
+		}
+	}
+	return s
+}
+
+// devPages serves the chat page and, where there is a fleet, its panel.
+func devPages(f *fleet) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/", chatpage.Handler())
+	if f != nil {
+		mux.HandleFunc("GET /dev/fleet", f.list)
+		mux.HandleFunc("POST /dev/kill", f.kill)
+	}
+	return mux
+}
+
+// portOf is ":4000" for any address with that port.
+func portOf(addr string) string {
+	for i := len(addr) - 1; i >= 0; i-- {
+		if addr[i] == ':' {
+			if _, err := strconv.Atoi(addr[i+1:]); err == nil {
+				return addr[i:]
+			}
+		}
+	}
+	return ""
+}

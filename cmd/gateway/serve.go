@@ -1,0 +1,174 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/phxgate/phxgate/gateway"
+	"github.com/phxgate/phxgate/gateway/rules"
+	"github.com/phxgate/phxgate/internal/admin"
+	"github.com/phxgate/phxgate/nats"
+)
+
+// serve runs one gateway until SIGTERM or SIGINT.
+func serve() int {
+	s, err := load(environment())
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	log := newLogger(s.LogLevel)
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	if err := runGateway(ctx, s, log, childPages()); err != nil {
+		log.Error("gateway", "err", err)
+		return 1
+	}
+	return 0
+}
+
+func newLogger(level logLevel) *slog.Logger {
+	var l slog.Level
+	_ = l.UnmarshalText([]byte(level)) // checked when it was parsed
+	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: l}))
+}
+
+// runGateway builds a gateway of the settings, runs it until ctx ends, and drains it. pages serves paths that are no sockets; nil: 404.
+func runGateway(ctx context.Context, s *settings, log *slog.Logger, pages http.Handler) error {
+	if s.GatewayID == "" {
+		s.GatewayID = gatewayID(strings.ToLower(rand.Text()[:8]))
+	}
+	log = log.With("gateway", s.GatewayID)
+	subjects, err := nats.NewSubjects(s.Prefix)
+	if err != nil {
+		return fmt.Errorf("SUBJECT_PREFIX: %w", err)
+	}
+	ln, err := listen(s.Listen, "LISTEN")
+	if err != nil {
+		return err
+	}
+	defer ln.Close()
+	if s.TLSCert != "" {
+		if ln, err = listenTLS(ln, s.TLSCert, s.TLSKey, log); err != nil {
+			return err
+		}
+	}
+	adminLn, err := listen(s.AdminListen, "ADMIN_LISTEN")
+	if err != nil {
+		return err
+	}
+	defer adminLn.Close()
+	bus, err := nats.Dial(nats.ConnConfig{
+		URL: s.NATSURL, Name: "phxgate-gateway/" + s.GatewayID, Creds: s.NATSCreds, NKey: s.NATSNKey, CA: s.NATSCA, Cert: s.NATSCert, Key: s.NATSKey, Log: log,
+	}, subjects, s.GatewayID)
+	if err != nil {
+		return err
+	}
+	var authorizer gateway.Authorizer = nats.NewAuthorizer(bus, time.Duration(s.AuthzTimeout))
+	if s.ConnectAuth == "allow" {
+		authorizer = gateway.AllowConnects{Authorizer: authorizer}
+	}
+	cfg := s.gatewayConfig()
+	cfg.Log, cfg.Handler = log, pages
+	srv, err := gateway.New(cfg, bus, authorizer)
+	if err != nil {
+		return err
+	}
+	if err := bus.Start(srv); err != nil {
+		return err
+	}
+	ops, err := admin.New(func() error { return ready(srv, bus, time.Duration(s.ReadyGrace)) }, log)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(srv.RegisterMetrics(ops.Meter()), bus.RegisterMetrics(ops.Meter())); err != nil {
+		return err
+	}
+	log.Info("gateway listens", "listen", ln.Addr().String(), "socket", cfg.SocketPath+"/websocket", "admin", adminLn.Addr().String(), "nats", s.NATSURL)
+
+	adminCtx, stopAdmin := context.WithCancel(context.Background())
+	defer stopAdmin()
+	var side errgroup.Group
+	side.Go(func() error { return ops.Serve(adminCtx, adminLn) })
+	side.Go(func() error { return reloadRules(adminCtx, s.ChannelsFile, srv, log) })
+
+	started := time.Now()
+	serveErr := srv.Serve(ctx, ln, time.Duration(s.DrainTimeout))
+	rest, cancel := context.WithTimeout(context.Background(), max(time.Duration(s.DrainTimeout)-time.Since(started), time.Second))
+	defer cancel()
+	bus.Close(rest)
+	stopAdmin()
+	return errors.Join(serveErr, side.Wait())
+}
+
+// ready says why the gateway is not ready. A NATS hiccup shorter than the grace does not count, once there was a connection.
+func ready(srv *gateway.Server, bus *nats.Bus, grace time.Duration) error {
+	if srv.Draining() {
+		return errors.New("draining")
+	}
+	up, since := bus.Up()
+	switch {
+	case up:
+		return nil
+	case !bus.EverUp():
+		return errors.New("NATS is not there yet")
+	case time.Since(since) > grace:
+		return fmt.Errorf("NATS has been away for %v", time.Since(since).Round(time.Second))
+	}
+	return nil
+}
+
+// reloadRules rereads the channel rules on SIGHUP; a file with a mistake is refused and the old rules stay.
+func reloadRules(ctx context.Context, file string, srv *gateway.Server, log *slog.Logger) error {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-hup:
+			if file == "" {
+				continue
+			}
+			set, err := rules.Load(file)
+			if err != nil {
+				log.Error("channel rules not reloaded: the old ones stay", "err", err)
+				continue
+			}
+			srv.SetRules(set)
+			log.Info("channel rules reloaded", "file", file, "rules", len(set.Rules))
+		}
+	}
+}
+
+// listen opens a TCP listener and names the variable if it cannot.
+func listen(addr, variable string) (net.Listener, error) {
+	ln, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", variable, err)
+	}
+	return ln, nil
+}
+
+// listenTLS puts TLS on a listener; the files are reread when they change.
+func listenTLS(ln net.Listener, certFile, keyFile string, log *slog.Logger) (net.Listener, error) {
+	c := &certificate{certFile: certFile, keyFile: keyFile, log: log}
+	if err := c.load(); err != nil {
+		return nil, fmt.Errorf("TLS_CERT_FILE, TLS_KEY_FILE: %w", err)
+	}
+	return tls.NewListener(ln, &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: c.get, NextProtos: []string{"http/1.1"}}), nil
+}

@@ -1,0 +1,466 @@
+// The demo chat: one Phoenix socket, one channel per joined room. Text from
+// others reaches the page as text nodes only.
+//
+// Sections: the parts of the page; the socket; rooms; messages; typing; composer
+// and name; fleet.
+
+const { Socket } = window.Phoenix;
+
+const USUAL_ROOMS = ["lobby", "random", "dev"];
+const PUSH_TIMEOUT = 5000; // ms until a push without a reply is shown as not sent
+const TYPING_EXPIRES = 3000; // ms without a further `typing` until a name goes away
+const TYPING_EVERY = 1500; // ms between two of our own `typing`
+const FLEET_EVERY = 2000; // ms between two looks at /dev/fleet
+const GROUP_WITHIN = 120000; // ms within which one author's messages share a heading
+const KEPT_MESSAGES = 500; // per room
+
+// --- The parts of the page
+
+const $ = (id) => document.getElementById(id);
+const stamp = (templateId) => $(templateId).content.firstElementChild.cloneNode(true);
+const clock = new Intl.DateTimeFormat([], { hour: "2-digit", minute: "2-digit" });
+
+// paintAvatar gives a name its initial and a colour that is the same in every tab.
+function paintAvatar(element, name) {
+  let hash = 0;
+  for (const c of name) hash = (hash * 31 + c.codePointAt(0)) >>> 0;
+  // By the golden angle, since names that differ little hash to neighbours.
+  element.style.setProperty("--hue", Math.round((hash * 137.508) % 360));
+  element.textContent = [...name][0]?.toUpperCase() ?? "?";
+}
+
+function pick(words) {
+  return words[Math.floor(Math.random() * words.length)];
+}
+
+function friendlyName() {
+  const first = ["Brave", "Calm", "Curious", "Gentle", "Jolly", "Lucky", "Merry", "Quick", "Sunny", "Witty"];
+  const second = ["Badger", "Falcon", "Finch", "Heron", "Lynx", "Marten", "Otter", "Robin", "Tapir", "Wren"];
+  return `${pick(first)} ${pick(second)}`;
+}
+
+// --- The socket
+
+let myName = sessionStorage.getItem("name") || friendlyName();
+sessionStorage.setItem("name", myName);
+let gateway = null; // id of the gateway that answered the latest join
+let everConnected = false;
+let retryAt = 0; // when the client will try again, ms since the epoch
+
+const socket = new Socket("/socket", {
+  params: () => ({ name: myName }),
+  reconnectAfterMs: (tries) => {
+    const wait = [50, 250, 1000, 2000][tries - 1] ?? 5000;
+    retryAt = Date.now() + wait;
+    return wait;
+  },
+});
+socket.onOpen(() => { everConnected = true; showState(); showFleet(); });
+socket.onClose(showState);
+socket.onError(showState);
+
+function showState() {
+  let state = "connecting";
+  let text = "connecting";
+  if (socket.isConnected()) {
+    state = text = "connected";
+  } else if (everConnected || retryAt > 0) {
+    const seconds = Math.ceil((retryAt - Date.now()) / 1000);
+    state = "reconnecting";
+    text = seconds > 0 ? `reconnecting in ${seconds} s` : "reconnecting";
+  }
+  $("state").textContent = text;
+  if (document.body.dataset.state === state) return;
+  document.body.dataset.state = $("state").dataset.state = state;
+  $("state-said").textContent = state; // for screen readers: the change, not the countdown
+}
+
+function showGateway(id) {
+  if (!id || id === gateway) return;
+  const moved = gateway !== null;
+  gateway = id;
+  $("gateway").textContent = id;
+  if (!moved) return;
+  for (const room of rooms.values()) room.notice(`now served by ${id}`);
+  const pill = $("gateway").parentElement;
+  pill.classList.remove("moved");
+  void pill.offsetWidth; // restarts the animation
+  pill.classList.add("moved");
+  showFleet();
+}
+
+// --- Rooms
+
+const rooms = new Map(); // name → Room, those joined
+let current = null;
+
+class Room {
+  constructor(name) {
+    this.name = name;
+    this.unread = 0;
+    this.myNameHere = myName; // as the gateway knows it, from the join's reply
+    this.unechoed = []; // own messages whose broadcast has not come yet, oldest first
+    this.typers = new Map(); // name → timer that removes it
+    this.last = null; // author and time of the last message, for grouping
+    this.trouble = null; // the notice that says why the room cannot be joined
+    this.log = document.createElement("ol");
+    this.log.className = "log";
+    this.log.setAttribute("role", "log");
+    this.log.setAttribute("aria-live", "polite");
+    this.log.setAttribute("aria-label", `Messages in ${name}`);
+    this.log.tabIndex = 0;
+    this.log.hidden = true;
+    this.following = true; // the reader is at the end and wants to stay there
+    this.log.addEventListener("scroll", () => {
+      this.following = this.atEnd();
+      if (this.following) $("to-end").hidden = true;
+    });
+    $("logs").append(this.log);
+
+    this.channel = socket.channel(`room:${name}`);
+    this.channel.on("new_msg", (payload) => this.received(payload));
+    this.channel.on("typing", (payload) => this.typed(payload));
+    this.channel.onClose(() => { if (rooms.get(name) === this) this.notice("the gateway closed this room"); });
+    this.channel.join()
+      .receive("ok", (response) => this.joined(response))
+      .receive("error", (response) => this.refused(reasonOf(response)))
+      .receive("timeout", () => this.refused("no answer"));
+  }
+
+  joined(response) {
+    this.trouble?.remove();
+    this.trouble = null;
+    this.myNameHere = response?.name ?? myName;
+    showGateway(response?.gateway);
+  }
+
+  // The client keeps trying to join, so there is one notice and not one per try.
+  refused(reason) {
+    const text = `cannot join: ${reason} (trying again)`;
+    if (this.trouble) this.trouble.firstChild.textContent = text;
+    else this.trouble = this.notice(text);
+  }
+
+  leave() {
+    rooms.delete(this.name);
+    for (const timer of this.typers.values()) clearTimeout(timer);
+    this.channel.leave();
+    this.log.remove();
+  }
+
+  atEnd() {
+    return this.log.scrollHeight - this.log.scrollTop - this.log.clientHeight < 40;
+  }
+
+  toEnd() {
+    this.log.scrollTop = this.log.scrollHeight;
+  }
+
+  append(item, always = false) {
+    const follow = always || this.following;
+    this.log.append(item);
+    while (this.log.childElementCount > KEPT_MESSAGES) this.log.firstElementChild.remove();
+    if (follow) this.toEnd();
+    else if (this === current) $("to-end").hidden = false;
+  }
+
+  notice(text) {
+    const item = document.createElement("li");
+    item.className = "notice";
+    const label = document.createElement("span");
+    label.textContent = text;
+    item.append(label);
+    this.append(item);
+    this.last = null;
+    return item;
+  }
+
+  // --- Messages
+
+  received(payload) {
+    const body = String(payload?.body ?? "");
+    const name = String(payload?.name ?? "someone");
+    this.stoppedTyping(name);
+    // Without a name, which rules that set none leave out, the body must do.
+    if (name === this.myNameHere || payload?.name == null) {
+      const own = this.unechoed.findIndex((message) => message.body === body);
+      if (own >= 0) return this.unechoed.splice(own, 1)[0].settle("sent");
+    }
+    this.add(name, body, false);
+    if (this !== current || document.hidden) {
+      this.unread++;
+      showRooms();
+    }
+  }
+
+  add(name, body, own) {
+    const now = new Date();
+    const item = stamp("message-item");
+    const [author, time] = [item.querySelector(".author"), item.querySelector("time")];
+    author.textContent = name;
+    time.textContent = clock.format(now);
+    time.dateTime = now.toISOString();
+    item.querySelector(".bubble").textContent = body;
+    paintAvatar(item.querySelector(".avatar"), name);
+    item.classList.toggle("own", own);
+    const grouped = this.last?.name === name && this.last.own === own && now - this.last.at < GROUP_WITHIN;
+    item.classList.toggle("grouped", grouped);
+    this.last = { name, own, at: now };
+    this.append(item, own);
+    return item;
+  }
+
+  send(body) {
+    const item = this.add(this.myNameHere, body, true);
+    const problem = item.querySelector(".problem");
+    const message = {
+      body,
+      settle: (state, reason = "") => {
+        item.dataset.state = state;
+        problem.hidden = state !== "failed";
+        item.querySelector(".reason").textContent = reason;
+      },
+    };
+    item.querySelector(".retry").addEventListener("click", () => {
+      this.push(message);
+      $("body").focus();
+    });
+    this.push(message);
+  }
+
+  // The reply and the broadcast come in either order, and after a timeout the
+  // broadcast may still come: it is the proof that the message got through.
+  push(message) {
+    message.settle("sending");
+    if (!this.unechoed.includes(message)) this.unechoed.push(message);
+    this.channel.push("new_msg", { body: message.body }, PUSH_TIMEOUT)
+      .receive("ok", () => message.settle("sent"))
+      .receive("error", (response) => {
+        this.unechoed = this.unechoed.filter((other) => other !== message);
+        message.settle("failed", `Not sent: ${reasonOf(response)}.`);
+      })
+      .receive("timeout", () => {
+        if (this.unechoed.includes(message)) message.settle("failed", "Not sent: no answer.");
+      });
+  }
+
+  // --- Typing
+
+  typed(payload) {
+    const name = String(payload?.name ?? "someone");
+    clearTimeout(this.typers.get(name));
+    this.typers.set(name, setTimeout(() => this.stoppedTyping(name), TYPING_EXPIRES));
+    showTyping();
+  }
+
+  stoppedTyping(name) {
+    clearTimeout(this.typers.get(name));
+    if (this.typers.delete(name)) showTyping();
+  }
+}
+
+function reasonOf(response) {
+  const reason = response?.reason ?? response?.error ?? response;
+  return typeof reason === "string" ? reason : JSON.stringify(reason ?? "error");
+}
+
+function enter(name) {
+  const left = current;
+  if (!rooms.has(name)) rooms.set(name, new Room(name));
+  current = rooms.get(name);
+  if ($("one-room").checked && left && left !== current) left.leave();
+  current.unread = 0;
+  for (const room of rooms.values()) room.log.hidden = room !== current;
+  current.following = true;
+  current.toEnd();
+  $("to-end").hidden = true;
+  $("room-title").textContent = `#${name}`;
+  $("room-topic").textContent = `room:${name}`;
+  $("body").placeholder = `Message #${name}`;
+  showRooms();
+  showTyping();
+}
+
+function showRooms() {
+  const names = [...new Set([...USUAL_ROOMS, ...rooms.keys()])];
+  const focused = document.activeElement?.dataset?.room;
+  $("rooms").replaceChildren(...names.map((name) => {
+    const item = stamp("room-item");
+    const button = item.querySelector("button");
+    const room = rooms.get(name);
+    button.dataset.room = name;
+    button.querySelector(".label").textContent = name;
+    button.classList.toggle("joined", room !== undefined);
+    button.title = room ? `room:${name}` : `Join room:${name}`;
+    if (room && room === current) button.setAttribute("aria-current", "true");
+    if (room?.unread) {
+      const badge = button.querySelector(".badge");
+      badge.hidden = false;
+      badge.textContent = room.unread > 99 ? "99+" : room.unread;
+      badge.setAttribute("aria-label", `${room.unread} unread`);
+    }
+    button.addEventListener("click", () => { enter(name); $("body").focus(); });
+    return item;
+  }));
+  if (focused) $("rooms").querySelector(`[data-room="${CSS.escape(focused)}"]`)?.focus();
+  const unread = [...rooms.values()].reduce((sum, room) => sum + room.unread, 0);
+  document.title = `${unread ? `(${unread}) ` : ""}#${current.name} · phxgate chat`;
+  $("leave").disabled = rooms.size < 2;
+}
+
+function showTyping() {
+  const names = current ? [...current.typers.keys()] : [];
+  let text = "";
+  if (names.length === 1) text = `${names[0]} is typing`;
+  if (names.length === 2) text = `${names[0]} and ${names[1]} are typing`;
+  if (names.length > 2) text = "several people are typing";
+  $("typing").textContent = text;
+}
+
+$("room-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const name = $("room-input").value.trim().replace(/^(#|room:)/, "");
+  if (!name) return;
+  $("room-input").value = "";
+  enter(name);
+  $("body").focus();
+});
+
+$("leave").addEventListener("click", () => {
+  const left = current;
+  enter([...rooms.keys()].find((name) => name !== left.name));
+  if (rooms.has(left.name)) left.leave();
+  showRooms();
+});
+
+$("to-end").addEventListener("click", () => {
+  current.toEnd();
+  $("to-end").hidden = true;
+});
+
+// A keyboard that slides in, or a longer draft, must not hide the latest message.
+new ResizeObserver(() => { if (current?.following) current.toEnd(); }).observe($("logs"));
+
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden || !current) return;
+  current.unread = 0;
+  showRooms();
+});
+
+// --- Composer and name
+
+let typingSaidAt = 0;
+
+function fitComposer() {
+  $("body").style.height = "auto";
+  $("body").style.height = `${$("body").scrollHeight}px`;
+}
+
+$("composer").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const body = $("body").value.trim();
+  if (!body) return;
+  $("body").value = "";
+  fitComposer();
+  typingSaidAt = 0;
+  current.send(body);
+});
+
+$("body").addEventListener("keydown", (event) => {
+  if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+  event.preventDefault();
+  $("composer").requestSubmit();
+});
+
+$("body").addEventListener("input", () => {
+  fitComposer();
+  if (!$("body").value || Date.now() - typingSaidAt < TYPING_EVERY || !current.channel.canPush()) return;
+  typingSaidAt = Date.now();
+  current.channel.push("typing", {});
+});
+
+function showName() {
+  paintAvatar($("name-avatar"), myName);
+  $("name-input").value = myName;
+  $("name-save").hidden = true;
+}
+
+$("name-input").addEventListener("input", () => {
+  $("name-save").hidden = $("name-input").value.trim() === myName;
+});
+
+// The name is part of the socket's identity, so a new one takes a new connection.
+$("name-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const name = $("name-input").value.trim();
+  if (name && name !== myName) {
+    myName = name;
+    sessionStorage.setItem("name", name);
+    socket.disconnect(() => socket.connect());
+  }
+  showName();
+  $("body").focus();
+});
+
+// --- Fleet
+
+let fleet = null; // the gateways of the latest /dev/fleet; null where there is none
+
+// watchFleet ends at a 404: then this is no fleet that can be watched.
+async function watchFleet() {
+  try {
+    const response = await fetch("/dev/fleet", { cache: "no-store", signal: AbortSignal.timeout(FLEET_EVERY) });
+    if (response.status === 404) return;
+    if (response.ok) {
+      fleet = (await response.json()).gateways;
+      showFleet();
+    }
+  } catch {
+    // The host is away for the moment; what was last known stays.
+  }
+  setTimeout(watchFleet, FLEET_EVERY);
+}
+
+function showFleet() {
+  if (!Array.isArray(fleet)) return;
+  $("fleet").hidden = false;
+  $("gateways").replaceChildren(...fleet.map(({ id, url, up }) => {
+    const item = stamp("gateway-item");
+    const serves = id === gateway && up && socket.isConnected();
+    item.classList.toggle("up", up);
+    item.classList.toggle("serves", serves);
+    item.querySelector(".gw-id").textContent = id;
+    item.querySelector(".gw-url").textContent = String(url ?? "").replace(/^\w+:\/\//, "");
+    item.querySelector(".gw-note").textContent = serves ? "this tab" : up ? "up" : "down";
+    return item;
+  }));
+  $("kill").disabled = !socket.isConnected() || !fleet.some(({ id, up }) => id === gateway && up);
+}
+
+$("kill").addEventListener("click", async () => {
+  const id = gateway;
+  $("kill").disabled = true;
+  let note = `killed ${id}`;
+  try {
+    const response = await fetch(`/dev/kill?id=${encodeURIComponent(id)}`, { method: "POST" });
+    if (!response.ok) note = `cannot kill ${id}: ${response.status}`;
+  } catch {
+    // The answer may have died with the gateway; the panel shows what is so.
+  }
+  $("kill-note").textContent = note;
+  setTimeout(() => { if ($("kill-note").textContent === note) $("kill-note").textContent = ""; }, 5000);
+});
+
+$("more").addEventListener("click", () => {
+  const open = document.body.classList.toggle("more");
+  $("more").setAttribute("aria-expanded", String(open));
+});
+
+// --- Start
+
+showName();
+socket.connect();
+enter(USUAL_ROOMS[0]);
+showState();
+setInterval(showState, 250); // for the countdown, and because a new try has no event
+watchFleet();
