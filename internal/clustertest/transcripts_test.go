@@ -1,0 +1,67 @@
+package clustertest
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/phxgate/phxgate/gateway"
+	"github.com/phxgate/phxgate/internal/phxtest"
+)
+
+// TestTranscripts plays every recorded session but those of presence and long poll. The application they expect is rules, an authz service and a backend
+// over NATS, as a user would build it.
+func TestTranscripts(t *testing.T) {
+	transcripts, err := phxtest.Transcripts(
+		phxtest.WithoutFiles("presence_*.json", "longpoll.json"),
+		phxtest.Without("joined channels die with the connection"), // watches presence
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	target := transcriptTarget(t)
+	for _, tr := range transcripts {
+		t.Run(tr.File+"/"+tr.Name, func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+			defer cancel()
+			err := phxtest.Run(ctx, target, tr)
+			why, differs := differences[tr.Name]
+			switch {
+			case differs && err == nil:
+				t.Error("passes, but is listed as a difference")
+			case differs && tr.Level != "must":
+				t.Logf("differs from Phoenix: %s", why)
+			case err != nil:
+				t.Errorf("level %s: %v", tr.Level, err)
+			}
+		})
+	}
+}
+
+// differences are the transcripts of level "phoenix" that this server does not follow, and why.
+var differences = map[string]string{
+	"frames behind a slow join wait for it": "a heartbeat behind a slow join is answered at once: Phoenix blocks the whole connection on a join",
+}
+
+// transcriptTarget runs the three mounts that the transcripts use.
+func transcriptTarget(t *testing.T) phxtest.Target {
+	url := phxtest.StartNATS(t)
+	origins, err := gateway.ParseOriginCheck("//localhost,//127.0.0.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	app := phxtest.StartApp(t, url, "phx")
+	target := phxtest.Target{Base: map[string]string{}}
+	for _, mount := range []string{"/socket", "/limited", "/authed"} {
+		c := Start(t, Options{NATS: []string{url}, Rules: app.RulesYAML(), Mount: mount, Config: func(cfg *gateway.Config) {
+			cfg.CheckOrigin = origins
+			cfg.MaxFrameBytes = 100_000
+			if mount == "/limited" {
+				cfg.MaxChannelsPerSocket = 2
+			}
+		}})
+		target.Base[mount] = "http://" + c.Gateways[0].Addr
+	}
+	return target
+}
