@@ -46,7 +46,6 @@ type loop struct {
 	dirtyTopics []*topic  // topics with broadcasts to fan out this turn
 	outboxes    []*outbox // empty ones
 	spare       []mail    // the slice that the mailbox gets back
-	lastTopic   *topic
 
 	draining map[*channel]tick // channels whose socket is gone and that still have events, with their deadline
 	gaps     map[tick][]*channel

@@ -6,9 +6,6 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// maxFrameHeader is the largest header that a client's frame can have: 2 bytes, a 64-bit length and the mask (RFC 6455 §5.2).
-const maxFrameHeader = 14
-
 // parseHeader reads a client frame's header from the front of data. It returns the header, its size in bytes, and a cause other than
 // causeNone if the frame breaks RFC 6455; size is 0 if more bytes are needed.
 func parseHeader(data []byte) (h ws.Header, size int, bad cause) {

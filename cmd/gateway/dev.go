@@ -13,9 +13,8 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
-
-	natsgo "github.com/nats-io/nats.go"
 
 	"github.com/phxgate/phxgate/gateway/rules"
 	"github.com/phxgate/phxgate/internal/chatpage"
@@ -141,63 +140,52 @@ func startDevNATS(data string) (*nats.Embedded, error) {
 }
 
 // startDevAuthz answers connects and joins: everybody may, under the name they give themselves.
-func startDevAuthz(s *settings, log *slog.Logger) (*natsgo.Conn, error) {
-	nc, err := natsgo.Connect(s.NATSURL, natsgo.Name("phxgate-dev-authz"), natsgo.MaxReconnects(-1))
-	if err != nil {
-		return nil, fmt.Errorf("dev authz service: %w", err)
-	}
-	answer := func(m *natsgo.Msg, v any) {
-		body, err := json.Marshal(v)
-		if err == nil {
-			err = m.Respond(body)
-		}
-		if err != nil {
-			log.Warn("dev authz service", "err", err)
-		}
-	}
-	_, err = nc.QueueSubscribe(s.Prefix+".authz.connect", "authz", func(m *natsgo.Msg) {
-		var req struct {
-			Params struct {
-				Name any `json:"name"`
-			} `json:"params"`
-		}
-		_ = json.Unmarshal(m.Data, &req) // whatever it is: everybody may
-		name, _ := req.Params.Name.(string)
-		if name == "" {
-			name = "guest"
-		}
-		answer(m, map[string]any{"allow": true, "assigns": map[string]string{"name": firstRunes(name, 40)}})
-	})
+func startDevAuthz(s *settings, log *slog.Logger) (*nats.Responder, error) {
+	subjects, err := nats.NewSubjects(s.Prefix)
 	if err != nil {
 		return nil, err
 	}
-	_, err = nc.QueueSubscribe(s.Prefix+".authz.join", "authz", func(m *natsgo.Msg) {
-		var req struct {
-			Channel string `json:"channel"`
-			Socket  struct {
-				Assigns map[string]any `json:"assigns"`
-			} `json:"socket"`
-		}
-		if err := json.Unmarshal(m.Data, &req); err != nil {
-			answer(m, map[string]any{"status": "error", "response": map[string]string{"reason": "bad request"}})
-			return
-		}
-		answer(m, map[string]any{"status": "ok", "response": map[string]any{"gateway": gatewayOf(req.Channel), "name": req.Socket.Assigns["name"]}})
-	})
-	if err != nil {
-		return nil, err
-	}
-	return nc, nc.Flush()
+	cfg := s.connConfig("phxgate-dev-authz", log)
+	return nats.Respond(cfg, "authz", map[string]func([]byte) []byte{subjects.AuthzConnect(): devConnect, subjects.AuthzJoin(): devJoin})
 }
 
-// gatewayOf is the gateway id that a channel id begins with.
-func gatewayOf(channel string) string {
-	for i := range len(channel) {
-		if channel[i] == '.' {
-			return channel[:i]
-		}
+// devConnect answers a connect request.
+func devConnect(body []byte) []byte {
+	var req struct {
+		Params struct {
+			Name any `json:"name"`
+		} `json:"params"`
 	}
-	return ""
+	_ = json.Unmarshal(body, &req) // whatever it is: everybody may
+	name, _ := req.Params.Name.(string)
+	if name == "" {
+		name = "guest"
+	}
+	return mustJSON(map[string]any{"allow": true, "assigns": map[string]string{"name": firstRunes(name, 40)}})
+}
+
+// devJoin answers a join request; the response tells the page which gateway serves it.
+func devJoin(body []byte) []byte {
+	var req struct {
+		Channel string `json:"channel"`
+		Socket  struct {
+			Assigns map[string]any `json:"assigns"`
+		} `json:"socket"`
+	}
+	if err := json.Unmarshal(body, &req); err != nil {
+		return mustJSON(map[string]any{"status": "error", "response": map[string]string{"reason": "bad request"}})
+	}
+	gateway, _, _ := strings.Cut(req.Channel, ".")
+	return mustJSON(map[string]any{"status": "ok", "response": map[string]any{"gateway": gateway, "name": req.Socket.Assigns["name"]}})
+}
+
+// mustJSON encodes values that are made of maps and strings only.
+func mustJSON(v any) []byte {
+	out, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return out
 }
 
 func firstRunes(s string, n int) string {

@@ -71,9 +71,7 @@ func runGateway(ctx context.Context, s *settings, log *slog.Logger, pages http.H
 		return err
 	}
 	defer adminLn.Close()
-	bus, err := nats.Dial(nats.ConnConfig{
-		URL: s.NATSURL, Name: "phxgate-gateway/" + s.GatewayID, Creds: s.NATSCreds, NKey: s.NATSNKey, CA: s.NATSCA, Cert: s.NATSCert, Key: s.NATSKey, Log: log,
-	}, subjects, s.GatewayID)
+	bus, err := nats.Dial(s.connConfig("phxgate-gateway/"+s.GatewayID, log), subjects, s.GatewayID)
 	if err != nil {
 		return err
 	}
@@ -112,6 +110,13 @@ func runGateway(ctx context.Context, s *settings, log *slog.Logger, pages http.H
 	bus.Close(rest)
 	stopAdmin()
 	return errors.Join(serveErr, side.Wait())
+}
+
+// connConfig is how the settings reach NATS.
+func (s *settings) connConfig(name string, log *slog.Logger) nats.ConnConfig {
+	return nats.ConnConfig{
+		URL: s.NATSURL, Name: name, Creds: s.NATSCreds, NKey: s.NATSNKey, CA: s.NATSCA, Cert: s.NATSCert, Key: s.NATSKey, Log: log,
+	}
 }
 
 // ready says why the gateway is not ready. A NATS hiccup shorter than the grace does not count, once there was a connection.

@@ -103,9 +103,9 @@ func (p *player) recvSet(ctx context.Context, s *socket, required, optional []js
 	}
 	var got []any
 	for {
-		if after, ok := arrange(patterns, len(required), got, p.bound); ok {
+		if _, ok := arrange(patterns, len(required), got, p.bound); ok {
 			err := p.recvOptional(ctx, s, patterns, len(required), &got)
-			if after, ok = arrange(patterns, len(required), got, p.bound); ok {
+			if after, ok := arrange(patterns, len(required), got, p.bound); ok {
 				p.bound = after
 			}
 			return err
