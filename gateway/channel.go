@@ -189,7 +189,11 @@ func (l *loop) joinConfirmed(ch *channel, err error) {
 		return
 	}
 	if err != nil {
-		l.refuseJoin(ch, reasonBody(reasonUnavailable), joinUnavailable)
+		reason := reasonUnavailable
+		if ch.more.decision == nil {
+			reason = reasonAuthzUnavailable // the authorizer is asked over the same connection
+		}
+		l.refuseJoin(ch, reasonBody(reason), joinUnavailable)
 		return
 	}
 	ch.more.confirmed = true

@@ -131,6 +131,9 @@ func (r *requests) expire() {
 				late = append(late, done)
 			}
 		}
+		if len(r.deadlines) < cap(r.deadlines)/4 {
+			r.deadlines = append(deadlines(nil), r.deadlines...) // after a storm of joins
+		}
 		r.mu.Unlock()
 		for _, done := range late {
 			done(nil, gateway.ErrTimeout)

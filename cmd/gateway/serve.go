@@ -103,9 +103,10 @@ func runGateway(ctx context.Context, s *settings, log *slog.Logger, pages http.H
 	side.Go(func() error { return ops.Serve(adminCtx, adminLn) })
 	side.Go(func() error { return reloadRules(adminCtx, s.ChannelsFile, srv, log) })
 
-	started := time.Now()
-	serveErr := srv.Serve(ctx, ln, time.Duration(s.DrainTimeout))
-	rest, cancel := context.WithTimeout(context.Background(), max(time.Duration(s.DrainTimeout)-time.Since(started), time.Second))
+	// A part of the drain time is kept for publishing the last messages.
+	forBus := min(time.Duration(s.DrainTimeout)/5, time.Second)
+	serveErr := srv.Serve(ctx, ln, time.Duration(s.DrainTimeout)-forBus)
+	rest, cancel := context.WithTimeout(context.Background(), forBus)
 	defer cancel()
 	bus.Close(rest)
 	stopAdmin()
