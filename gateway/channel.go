@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"errors"
 	"time"
 
 	"github.com/gobwas/ws"
@@ -206,8 +207,10 @@ func (l *loop) joinDecided(ch *channel, d *JoinDecision, err error) {
 		return
 	}
 	switch {
+	case errors.Is(err, ErrTooLarge):
+		l.refuseJoin(ch, reasonBody(reasonPayloadTooLarge), joinRefused)
 	case err != nil:
-		l.srv.log.Warn("join not decided", "channel", ch.id(), "err", err)
+		l.srv.warn("join not decided", "channel", ch.id(), "err", err)
 		l.refuseJoin(ch, reasonBody(reasonAuthzUnavailable), joinUnavailable)
 	case !d.OK:
 		l.refuseJoin(ch, d.Response, joinRefused)

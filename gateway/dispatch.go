@@ -88,6 +88,9 @@ func itemOf(m *phx.Message, copyPayload bool) item {
 	switch it.event {
 	case "phx_join":
 		it.kind = itemJoin
+		if it.binary {
+			it.payload, it.binary = emptyParams, false // bytes are no params
+		}
 	case "phx_leave":
 		it.kind = itemLeave
 		it.payload = nil
@@ -128,9 +131,8 @@ func (l *loop) oddTopic(s *socket, m *phx.Message) {
 // queue puts an item behind what waits, or tells the client that too much does.
 func (l *loop) queue(ch *channel, it item) {
 	if ch.enqueue(it) {
-		if it.kind == itemLeave {
-			ch.leaving = true
-		}
+		// What comes behind a join that waits belongs to the channel that it will begin.
+		ch.leaving = it.kind == itemLeave || ch.leaving && it.kind != itemJoin
 		return
 	}
 	l.stats.dropped.add(droppedOverloaded, 1)

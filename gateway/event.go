@@ -165,7 +165,7 @@ func (l *loop) answer(ch *channel, ref phx.Ref, a *Answer) {
 		merged, err := MergeAssigns(ch.assigns, a.Assigns)
 		if err != nil {
 			l.stats.dropped.add(droppedAssigns, 1)
-			l.srv.log.Warn("channel ended: assigns", "channel", ch.id(), "err", err)
+			l.srv.warn("channel ended: assigns", "channel", ch.id(), "err", err)
 			a = &Answer{Action: ActionCrash}
 		} else {
 			ch.assigns = merged

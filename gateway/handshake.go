@@ -232,7 +232,7 @@ func (l *loop) connectDecided(s *socket, d *ConnectDecision, err error) {
 	switch {
 	case err != nil:
 		l.stats.connects.add(connectUnavailable, 1)
-		log.Warn("connect not decided", "err", err)
+		l.srv.warn("connect not decided", "err", err)
 		l.refuse(s, refusal{status: http.StatusServiceUnavailable, text: "authorization unavailable"})
 		return
 	case !d.Allow:
@@ -312,7 +312,7 @@ func (l *loop) handOver(s *socket, head []byte) {
 	rest := append(head, s.in.buf...)
 	conn, err := l.detach(s)
 	if err != nil {
-		l.srv.log.Warn("hand connection to the HTTP handler", "err", err)
+		l.srv.warn("hand connection to the HTTP handler", "err", err)
 		return
 	}
 	l.srv.pages.give(prefixed{Conn: conn, rest: rest})

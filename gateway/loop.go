@@ -90,10 +90,8 @@ func (l *loop) run() {
 		l.flushSockets()
 		n, err := l.poller.wait(l.mailbox.sleep())
 		if err != nil {
-			// The poller is this loop's own descriptor: it fails only when the loop is broken, and its sockets with it.
-			l.srv.log.Error("poller", "loop", l.id, "err", err)
-			l.closeAll(causeDrain)
-			break
+			// The poller is this loop's own descriptor: it fails only if this program closed it by mistake, and then nothing of the loop works.
+			panic(fmt.Sprintf("loop %d: poller: %v", l.id, err))
 		}
 		for i := range n {
 			l.ready(l.poller.at(i))

@@ -18,7 +18,7 @@ func (l *loop) readable(s *socket) {
 func (l *loop) adoptFD(a accepted) {
 	s := l.adopt(epollTransport{l}, a.fd, peerAddr(a.peer))
 	if err := l.poller.add(a.fd, s.token()); err != nil {
-		l.srv.log.Warn("watch socket", "err", err)
+		l.srv.warn("watch socket", "err", err)
 		l.abort(s, causeWrite)
 	}
 }

@@ -41,6 +41,7 @@ func (l *loop) feedFrames(s *socket, data []byte) {
 		s.in.buf = append(s.in.buf, data...)
 		data = s.in.buf
 	}
+	all := len(data)
 	for len(data) > 0 && s.state == open {
 		h, size, bad := parseHeader(data)
 		if bad != causeNone {
@@ -79,6 +80,9 @@ func (l *loop) feedFrames(s *socket, data []byte) {
 	if len(s.in.buf) == 0 && s.in.op == 0 {
 		l.forget(s)
 		return
+	}
+	if len(data) < all && s.in.op == 0 {
+		s.in.since = l.now // what is kept now belongs to another message than what was
 	}
 	l.account(s)
 }

@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/phxgate/phxgate/gateway/rules"
 )
 
@@ -32,6 +34,7 @@ type Server struct {
 	next     atomic.Uint32  // which loop gets the next one
 	draining atomic.Bool    // no new sockets
 	streams  sync.WaitGroup // goroutines of sockets that are streams
+	warnings *rate.Limiter  // of log lines that a client can cause
 }
 
 var _ Inbox = (*Server)(nil)
@@ -52,7 +55,7 @@ func New(cfg Config, bus Bus, authorizer Authorizer) (*Server, error) {
 	}
 	srv := &Server{
 		cfg: cfg, log: cfg.Log, bus: bus, authorizer: authorizer, stats: newStats(), started: time.Now(),
-		hub: newHub(bus, cfg.TopicLinger),
+		hub: newHub(bus, cfg.TopicLinger), warnings: rate.NewLimiter(5, 20),
 	}
 	srv.rules.Store(cfg.Rules)
 	for i := range cfg.Loops {
@@ -70,6 +73,13 @@ func New(cfg Config, bus Bus, authorizer Authorizer) (*Server, error) {
 
 // SetRules exchanges the channel rules; they hold from the next event or join.
 func (srv *Server) SetRules(set *rules.Set) { srv.rules.Store(set) }
+
+// warn logs what clients can cause, at a limited rate: all of it is counted in metrics.
+func (srv *Server) warn(msg string, args ...any) {
+	if srv.warnings.Allow() {
+		srv.log.Warn(msg, args...)
+	}
+}
 
 // ID is the gateway id.
 func (srv *Server) ID() string { return srv.cfg.ID }
