@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -40,16 +41,17 @@ func (srv *Server) acceptAll(ctx context.Context, ln net.Listener) error {
 		case ctx.Err() != nil:
 			return nil
 		case err == nil:
-		case err == errDescriptors:
-			srv.pauseAccept(err)
-		default:
+		case isFatalAccept(err):
 			return fmt.Errorf("accept: %w", err)
+		default:
+			srv.pauseAccept(err)
 		}
 	}
 }
 
-func isDescriptorError(err error) bool {
-	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
+// isFatalAccept reports whether accepting can never work again; all other errors pass (accept(2): network errors of the new socket are reported by accept).
+func isFatalAccept(err error) bool {
+	return errors.Is(err, syscall.EBADF) || errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOTSOCK) || errors.Is(err, os.ErrClosed)
 }
 
 // peerAddr is the address of an accepted connection's other side.

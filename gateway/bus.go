@@ -24,6 +24,8 @@ var (
 //
 // Functions given to a Bus are called exactly once, on a goroutine of the bus, and must not block for long.
 type Bus interface {
+	// Available reports whether there is a connection now.
+	Available() bool
 	// Subscribe starts the flow of a topic's broadcasts to the [Inbox]; done is called when the subscription is in force at the server
 	// this gateway is connected to, or with the reason why it could not be confirmed.
 	Subscribe(topic string, done func(error))
@@ -57,7 +59,7 @@ type Inbox interface {
 	Channel(m *ChannelMessage)
 	// Socket hands over an order for every socket of an id.
 	Socket(m *SocketMessage)
-	// Gap says that messages of any topic may have been missed.
+	// Gap says that messages of any topic may have been missed. It may be called on another goroutine than the rest, at most about once a second.
 	Gap()
 }
 

@@ -37,6 +37,7 @@ type channel struct {
 	busy     bool // a call waits for its answer: events behind it wait
 	leaving  bool // a leave waits for its turn
 	excluded bool // during one fan-out: some broadcast must not go here
+	gapped   bool // told to rejoin after a gap, at its time
 	nullRef  bool // the join had no join_ref
 	// tag is what pushes and replies carry as join_ref: the join's join_ref, or its ref if that was null (Phoenix 1.8 channel/server.ex, join/4).
 	tag     phx.Ref
@@ -46,16 +47,17 @@ type channel struct {
 
 // channelMore is what few channels have.
 type channelMore struct {
-	waiting      []item // events, leaves and joins that wait for their turn, in order
-	waitingBytes int
-	params       []byte // join params, while joining and where a rule needs them later
-	ref          phx.Ref
-	replaces     *phx.Ref // join_ref of the channel that this join replaces; its phx_close follows the join reply
-	decision     *JoinDecision
-	confirmed    bool
-	events       map[string]struct{} // events that the client may send; nil: all
-	limiter      *limiter
-	expires      tick // 0: never
+	waiting   []item // events, leaves and joins that wait for their turn, in order
+	charged   int    // bytes counted in socket.waiting and loop.waitingBytes: of waiting, and of the join while it is under way
+	params    []byte // join params, while joining and where a rule needs them later
+	ref       phx.Ref
+	reason    string   // for phx.left, while draining
+	replaces  *phx.Ref // join_ref of the channel that this join replaces; its phx_close follows the join reply
+	decision  *JoinDecision
+	confirmed bool
+	events    map[string]struct{} // events that the client may send; nil: all
+	limiter   *limiter
+	expires   tick // 0: never
 }
 
 // item is one message of the client that waits for its turn.
@@ -74,13 +76,32 @@ const (
 	itemEvent itemKind = iota
 	itemLeave
 	itemJoin
+	itemRefusal // an event that was refused at arrival, while a join reply must come first; event is the reason
 )
 
-// Bounds of what waits at one channel. The count is the contract's; the bytes keep 1,000 large events from holding a gigabyte (one event is always taken).
+// Bounds of what waits for its turn. The count of one channel's events is the contract's; the bytes are of all channels of a socket, so that one client does not
+// hold a hundred times a thousand large events. All sockets together are bounded by INBOUND_BYTES_TOTAL.
 const (
 	maxWaiting      = 1000
 	maxWaitingBytes = 4 << 20
 )
+
+// size is what an item counts in bytes.
+func (it *item) size() int {
+	return len(it.payload) + len(it.ref) + len(it.joinRef) + len(it.event) + 96
+}
+
+// charge counts bytes that wait at a channel; false if there is no room for them. A negative n gives them back.
+func (l *loop) charge(ch *channel, n int) bool {
+	s := ch.socket
+	if n > 0 && (s.waiting > 0 && s.waiting+n > maxWaitingBytes || l.waitingBytes+n > l.inboundLimit) {
+		return false
+	}
+	ch.extra().charged += n
+	s.waiting += n
+	l.waitingBytes += n
+	return true
+}
 
 // joinRef is the join_ref exactly as the join had it.
 func (ch *channel) joinRef() phx.Ref {
@@ -106,19 +127,34 @@ func (ch *channel) trim() {
 	}
 }
 
-// enqueue puts an item at the end; false if too much waits.
-func (ch *channel) enqueue(it item) bool {
+// enqueue puts an item at the end; false if too much waits. A first leave and a first join always have room: without them a client would not be let go.
+func (l *loop) enqueue(ch *channel, it item) bool {
 	m := ch.extra()
-	if len(m.waiting) >= maxWaiting || len(m.waiting) > 0 && m.waitingBytes+len(it.payload) > maxWaitingBytes {
+	forced := it.kind == itemLeave || it.kind == itemJoin && !m.hasJoin()
+	if !forced && len(m.waiting) >= maxWaiting {
 		return false
 	}
+	if !l.charge(ch, it.size()) {
+		if it.kind != itemLeave {
+			return false
+		}
+	}
 	m.waiting = append(m.waiting, it)
-	m.waitingBytes += len(it.payload)
 	return true
 }
 
+// hasJoin reports whether a join waits.
+func (m *channelMore) hasJoin() bool {
+	for i := range m.waiting {
+		if m.waiting[i].kind == itemJoin {
+			return true
+		}
+	}
+	return false
+}
+
 // dequeue takes the first item.
-func (ch *channel) dequeue() (item, bool) {
+func (l *loop) dequeue(ch *channel) (item, bool) {
 	m := ch.more
 	if m == nil || len(m.waiting) == 0 {
 		return item{}, false
@@ -126,7 +162,7 @@ func (ch *channel) dequeue() (item, bool) {
 	it := m.waiting[0]
 	m.waiting[0] = item{}
 	m.waiting = m.waiting[1:]
-	m.waitingBytes -= len(it.payload)
+	l.charge(ch, -min(it.size(), m.charged))
 	if len(m.waiting) == 0 {
 		m.waiting = nil
 	}
@@ -161,10 +197,17 @@ func (l *loop) join(s *socket, it item, topicName string, replaces *phx.Ref) {
 	case rule.Join == rules.JoinDeny:
 		refuse(it.joinRef, reasonBody(reasonUnauthorized), joinRefused)
 		return
+	case rule.Join == rules.JoinAllow && !l.srv.bus.Available():
+		refuse(it.joinRef, reasonBody(reasonUnavailable), joinUnavailable)
+		return
 	}
 	s.joins++
 	ch := &channel{socket: s, member: -1, n: s.joins, nullRef: it.joinRef == "", tag: it.joinRef.Or(it.ref), assigns: s.assigns}
-	ch.more = &channelMore{params: it.payload, ref: it.ref, replaces: replaces}
+	ch.more = &channelMore{params: it.payload, ref: it.ref, replaces: replaces, limiter: newLimiter(rule.Limits)}
+	if !l.charge(ch, it.size()) {
+		refuse(it.joinRef, reasonBody(reasonOverloaded), joinRefused)
+		return
+	}
 	var confirmed bool
 	ch.topic, confirmed = l.srv.hub.acquire(topicName, l, func(err error) {
 		l.mailbox.post(mailFunc(func(l *loop) { l.joinConfirmed(ch, err) }))
@@ -243,10 +286,6 @@ func (l *loop) tryJoin(ch *channel) {
 		m.expires = l.at(d.ExpiresAt)
 		l.deadlineBy(s, m.expires)
 	}
-	rule := l.ruleOf(ch)
-	if rule != nil {
-		m.limiter = newLimiter(rule.Limits)
-	}
 	ch.topic.addMember(ch)
 	l.srv.hub.joined(ch.topic.name, s.serializer)
 	l.stats.joins.add(joinOK, 1)
@@ -257,9 +296,14 @@ func (l *loop) tryJoin(ch *channel) {
 	}
 	params := m.params
 	m.decision, m.replaces, m.ref = nil, nil, ""
-	if rule == nil || !rule.NeedsParams() {
+	if rule := l.ruleOf(ch); rule == nil || !rule.NeedsParams() {
 		m.params = nil
 	}
+	joinCharge := m.charged
+	for i := range m.waiting {
+		joinCharge -= m.waiting[i].size()
+	}
+	l.charge(ch, -max(joinCharge, 0))
 	e := l.eventOf(ch)
 	e.Payload = params
 	if err := l.srv.bus.Joined(e); err != nil {
@@ -278,22 +322,22 @@ func (l *loop) refuseJoin(ch *channel, body []byte, outcome int) {
 	if m.replaces != nil {
 		l.notice(s, *m.replaces, ch.topic.name, "phx_close", emptyObject)
 	}
-	for i, it := range m.waiting {
-		if cur := s.channelOf(ch.topic.name); cur != nil { // a join among them: the rest is its
-			l.requeue(cur, m.waiting[i:])
-			return
-		}
-		l.withoutChannel(s, it, ch.topic.name)
-	}
+	l.again(s, ch.topic.name, m.waiting)
 }
 
-// requeue hands items on to the channel that a waiting join began, in order.
-func (l *loop) requeue(ch *channel, items []item) {
+// again handles items that waited at a channel that is gone, in order, as if they came now: a join among them begins the channel that the rest is for.
+func (l *loop) again(s *socket, topic string, items []item) {
 	for _, it := range items {
-		if cur := ch.socket.channelOf(ch.topic.name); cur == ch {
+		ch := s.channelOf(topic)
+		switch {
+		case it.kind == itemRefusal:
+			l.reply(s, "", it.ref, topic, "error", reasonBody(reasonUnmatchedTopic))
+		case ch == nil:
+			l.withoutChannel(s, it, topic)
+		case it.kind == itemJoin && ch.state == joined:
+			l.rejoin(ch, it)
+		default:
 			l.arrived(ch, it)
-		} else {
-			l.withoutChannel(ch.socket, it, ch.topic.name)
 		}
 	}
 }
@@ -333,6 +377,7 @@ func (l *loop) endChannel(ch *channel, reason string) {
 		return
 	}
 	wasJoined := ch.state == joined || ch.state == draining
+	delete(l.draining, ch)
 	l.removeChannel(ch)
 	if wasJoined {
 		l.left(ch, reason)
@@ -349,6 +394,9 @@ func (l *loop) removeChannel(ch *channel) {
 		}
 		l.srv.hub.release(l, ch.topic, ch.socket.serializer, member)
 		ch.socket.remove(ch)
+	}
+	if ch.more != nil {
+		l.charge(ch, -ch.more.charged)
 	}
 	ch.state = ended
 }
@@ -368,10 +416,11 @@ func (l *loop) endChannels(s *socket, c cause) {
 			l.endChannel(ch, c.left())
 			continue
 		}
+		charged := ch.extra().charged
 		l.removeChannel(ch)
+		l.charge(ch, charged) // it still holds what waits
 		ch.state = draining
-		ch.leaving = false
-		ch.extra().ref = phx.Ref(c.left()) // a draining channel answers nobody: the field holds the reason for phx.left
+		ch.extra().reason = c.left()
 		l.draining[ch] = l.after(drainFor)
 		l.resume(ch)
 	}
@@ -379,14 +428,6 @@ func (l *loop) endChannels(s *socket, c cause) {
 
 // drainFor is how long events that came before the end of a socket are still handed over (contract, "Events from clients").
 const drainFor = 10 * time.Second
-
-// finish ends a draining channel.
-func (l *loop) finish(ch *channel) {
-	delete(l.draining, ch)
-	reason := string(ch.more.ref)
-	ch.state = ended
-	l.left(ch, reason)
-}
 
 // expireChannels ends the channels of a socket whose authorization is over and sets the socket's next deadline.
 func (l *loop) expireChannels(s *socket) {

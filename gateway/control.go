@@ -82,7 +82,7 @@ func (srv *Server) Socket(m *SocketMessage) {
 // socketMessage handles an order for all sockets of an id.
 func (l *loop) socketMessage(m *SocketMessage) {
 	for s := l.ids[m.ID]; s != nil; {
-		next := s.nextSameID // ending the socket takes it out of the list
+		next := s.nextSameID // ending the socket takes it out of the list, and no other
 		switch m.Action {
 		case ActionDisconnect:
 			l.closeSocket(s, causeDisconnect)
@@ -110,12 +110,13 @@ func (l *loop) gap() {
 			continue
 		}
 		for _, ch := range s.channels {
-			if ch.state != joined {
+			if ch.state != joined || ch.gapped {
 				continue
 			}
 			rule := l.ruleOf(ch)
 			switch {
 			case rule == nil || rule.OnGap == rules.GapRejoin:
+				ch.gapped = true
 				at := l.now + 1 + tick(rand.IntN(spread))
 				l.gaps[at] = append(l.gaps[at], ch)
 			case rule.OnGap == rules.GapNotify:

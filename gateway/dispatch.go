@@ -53,10 +53,6 @@ func (l *loop) dispatch(s *socket, m *phx.Message) {
 			l.stats.dropped.add(droppedStale, 1)
 			return
 		}
-		if m.OddEvent {
-			l.reply(s, ch.tag, phx.Ref(m.Ref), ch.topic.name, "error", reasonBody(reasonInvalidEvent))
-			return
-		}
 		l.eventArrived(ch, m)
 	}
 }
@@ -130,13 +126,17 @@ func (l *loop) oddTopic(s *socket, m *phx.Message) {
 
 // queue puts an item behind what waits, or tells the client that too much does.
 func (l *loop) queue(ch *channel, it item) {
-	if ch.enqueue(it) {
+	if l.enqueue(ch, it) {
 		// What comes behind a join that waits belongs to the channel that it will begin.
 		ch.leaving = it.kind == itemLeave || ch.leaving && it.kind != itemJoin
 		return
 	}
 	l.stats.dropped.add(droppedOverloaded, 1)
-	l.reply(ch.socket, ch.tag, it.ref, ch.topic.name, "error", reasonBody(reasonOverloaded))
+	joinRef := ch.tag
+	if it.kind == itemJoin {
+		joinRef = it.joinRef
+	}
+	l.reply(ch.socket, joinRef, it.ref, ch.topic.name, "error", reasonBody(reasonOverloaded))
 }
 
 // arrived handles an item of a channel now, or when its turn comes.
@@ -155,6 +155,8 @@ func (l *loop) perform(ch *channel, it *item) {
 		l.rejoin(ch, *it)
 	case itemLeave:
 		l.leave(ch, it.ref)
+	case itemRefusal:
+		l.reply(ch.socket, ch.tag, it.ref, ch.topic.name, "error", reasonBody(it.event))
 	default:
 		l.handEvent(ch, it)
 	}
@@ -167,30 +169,39 @@ func (l *loop) resume(ch *channel) {
 		for i, it := range ch.more.waiting {
 			if it.kind == itemJoin {
 				rest := ch.more.waiting[i+1:]
-				s, name := ch.socket, ch.topic.name
 				l.rejoin(ch, it)
-				for j, it := range rest {
-					if cur := s.channelOf(name); cur != nil {
-						l.requeue(cur, rest[j:])
-						break
-					}
-					l.withoutChannel(s, it, name)
-				}
+				l.again(ch.socket, ch.topic.name, rest)
 				return
 			}
 		}
 	}
-	for (ch.state == joined || ch.state == draining) && !ch.busy {
-		it, ok := ch.dequeue()
+	if ch.state == draining {
+		l.resumeDraining(ch)
+		return
+	}
+	for ch.state == joined && !ch.busy {
+		it, ok := l.dequeue(ch)
 		if !ok {
-			break
+			ch.trim()
+			return
 		}
 		l.perform(ch, &it)
 	}
-	switch {
-	case ch.state == draining && !ch.busy && !ch.queued():
-		l.finish(ch)
-	case ch.state == joined:
-		ch.trim()
+}
+
+// resumeDraining hands over the events that came before the end of the socket; nobody is answered any more.
+func (l *loop) resumeDraining(ch *channel) {
+	for !ch.busy {
+		it, ok := l.dequeue(ch)
+		switch {
+		case !ok || it.kind == itemJoin: // what is behind a join belongs to a channel that never was
+			l.endChannel(ch, ch.more.reason)
+			return
+		case it.kind == itemLeave:
+			l.endChannel(ch, leftLeft)
+			return
+		case it.kind == itemEvent:
+			l.handEvent(ch, &it)
+		}
 	}
 }

@@ -15,9 +15,13 @@ const maxEvent = 255
 func (l *loop) eventArrived(ch *channel, m *phx.Message) {
 	refuse := func(reason string) {
 		l.stats.events.add(eventRefused, 1)
+		if ch.state == joining { // the join reply comes first
+			l.queue(ch, item{kind: itemRefusal, ref: phx.Ref(m.Ref), event: reason})
+			return
+		}
 		l.reply(ch.socket, ch.tag, phx.Ref(m.Ref), ch.topic.name, "error", reasonBody(reason))
 	}
-	if len(m.Event) > maxEvent {
+	if len(m.Event) > maxEvent || m.OddEvent {
 		refuse(reasonInvalidEvent)
 		return
 	}
@@ -68,8 +72,12 @@ func (l *loop) handEvent(ch *channel, it *item) {
 	var err error
 	switch er.Do {
 	case rules.Broadcast, rules.BroadcastFrom:
-		if rules.Reserved(it.event) {
+		switch {
+		case rules.Reserved(it.event):
 			refuse(reasonUnmatchedEvent)
+			return
+		case it.event == "": // no broadcast is without a name
+			refuse(reasonInvalidEvent)
 			return
 		}
 		// Bytes cannot be told who speaks.
@@ -83,6 +91,10 @@ func (l *loop) handEvent(ch *channel, it *item) {
 				env.Params = ch.more.params
 			}
 			l.payload = rules.AppendPayload(l.payload[:0], it.payload, er.Set, env)
+			if phx.CheckPayload(l.payload) != nil { // what was set is deeper than a payload may be
+				refuse(reasonInvalidPayload)
+				return
+			}
 			e.Payload = l.payload
 		}
 		if er.Do == rules.BroadcastFrom {
@@ -173,7 +185,7 @@ func (l *loop) answer(ch *channel, ref phx.Ref, a *Answer) {
 	}
 	if ch.state == draining {
 		if a.Action == ActionClose || a.Action == ActionCrash {
-			ch.more.waiting, ch.more.waitingBytes = nil, 0
+			ch.more.waiting = nil
 		}
 		return
 	}

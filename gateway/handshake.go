@@ -27,7 +27,6 @@ const headTimeout = 10 * time.Second
 // handshake is what is known of a connect while it is decided.
 type handshake struct {
 	head []byte // request line and headers with the blank line
-	vsn  string
 }
 
 // refusal is an HTTP answer instead of an upgrade.
@@ -58,7 +57,10 @@ func (l *loop) feedHead(s *socket, data []byte) {
 	head := in.buf[:end:end]
 	rest := in.buf[end:]
 	in.buf = append([]byte(nil), rest...)
-	l.account(s)
+	in.hs = &handshake{head: head}
+	if l.account(s); s.doom != causeNone {
+		return
+	}
 
 	l.headReader.Reset(bytes.NewReader(head))
 	req, err := http.ReadRequest(l.headReader)
@@ -103,11 +105,10 @@ func (l *loop) request(s *socket, req *http.Request, head []byte) {
 	}
 	s.state = connecting
 	s.deadline = l.after(cfg.AuthzTimeout + headTimeout)
-	s.keep(l).hs = &handshake{head: head, vsn: connect.Vsn}
 	gen := s.gen
 	l.srv.authorizer.AuthorizeConnect(connect, func(d *ConnectDecision, err error) {
 		l.mailbox.post(mailFunc(func(l *loop) {
-			if s.gen == gen && s.state == connecting {
+			if s.gen == gen && s.state == connecting && s.doom == causeNone {
 				l.connectDecided(s, d, err)
 			}
 		}))

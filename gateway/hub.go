@@ -158,6 +158,7 @@ func (srv *Server) Broadcast(b *Broadcast) {
 	for s, n := range members {
 		if n > 0 {
 			e.frames[s] = encodeBroadcast(phx.Serializer(s), b)
+			e.size = max(e.size, len(e.frames[s]))
 			size += len(e.frames[s])
 		}
 	}

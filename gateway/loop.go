@@ -47,7 +47,8 @@ type loop struct {
 	outboxes    []*outbox // empty ones
 	spare       []mail    // the slice that the mailbox gets back
 
-	draining map[*channel]tick // channels whose socket is gone and that still have events, with their deadline
+	excluded map[*channel][]int // during one fan-out: which of the broadcasts must not go to a member
+	draining map[*channel]tick  // channels whose socket is gone and that still have events, with their deadline
 	gaps     map[tick][]*channel
 
 	scratch    []byte // what was read
@@ -58,7 +59,8 @@ type loop struct {
 	payload    []byte // of a broadcast with keys that its rule sets
 
 	inboundBytes int // held by incomplete frames and messages
-	inboundLimit int
+	waitingBytes int // held by what waits at channels
+	inboundLimit int // of each of the two
 	stopping     bool
 }
 
@@ -69,7 +71,7 @@ func newLoop(srv *Server, id int) (*loop, error) {
 	}
 	l := &loop{
 		srv: srv, id: id, poller: p, mailbox: newMailbox(p.wake), stats: srv.stats, now: srv.tick(),
-		ids: map[string]*socket{}, draining: map[*channel]tick{}, gaps: map[tick][]*channel{},
+		ids: map[string]*socket{}, excluded: map[*channel][]int{}, draining: map[*channel]tick{}, gaps: map[tick][]*channel{},
 		scratch: make([]byte, scratchBytes), gather: make([]byte, gatherBytes), headReader: newHeadReader(),
 		inboundLimit: max(srv.cfg.InboundBytesTotal/srv.cfg.Loops, 1),
 	}
@@ -135,7 +137,7 @@ func (t tickMail) deliver(l *loop) {
 	for ch, deadline := range l.draining {
 		if l.now >= deadline {
 			l.stats.dropped.add(droppedDrainTimeout, len(ch.more.waiting))
-			l.finish(ch)
+			l.endChannel(ch, ch.more.reason)
 		}
 	}
 	l.tickGaps()
@@ -224,9 +226,9 @@ func (l *loop) setID(s *socket, id string) {
 }
 
 // send appends a frame to what waits for the socket; it is written at the end of the turn. Frames are never changed afterwards. Beyond
-// OUTBOUND_BYTES the socket is aborted: it does not read.
+// OUTBOUND_BYTES the socket is doomed: it does not read.
 func (l *loop) send(s *socket, frame []byte) {
-	if s.state == gone || s.state == closing || len(frame) == 0 {
+	if s.state == gone || s.state == closing || s.doom != causeNone || len(frame) == 0 {
 		return
 	}
 	o := s.out
@@ -238,23 +240,40 @@ func (l *loop) send(s *socket, frame []byte) {
 		}
 		s.out = o
 	} else if o.bytes > 0 && o.bytes+len(frame) > l.srv.cfg.OutboundBytes {
-		if l.flush(s); s.state == gone {
-			return
+		// It may only be this turn that made so much.
+		l.write(s)
+		if s.doom == causeNone && o.bytes > 0 && o.bytes+len(frame) > l.srv.cfg.OutboundBytes {
+			s.doom = causeSlow
 		}
-		if o = s.out; o == nil {
-			l.send(s, frame)
-			return
-		}
-		if o.bytes+len(frame) > l.srv.cfg.OutboundBytes {
-			l.abort(s, causeSlow)
+		if s.doom != causeNone {
+			l.markDirty(s)
 			return
 		}
 	}
 	o.push(frame)
-	if !s.isDirty && !s.watchesWrite {
+	if !s.watchesWrite {
+		l.markDirty(s)
+	}
+}
+
+// markDirty puts the socket among those that are looked at when the turn ends.
+func (l *loop) markDirty(s *socket) {
+	if !s.isDirty {
 		s.isDirty = true
 		l.dirty = append(l.dirty, s)
 	}
+}
+
+// write writes what goes without waiting; a socket that cannot be written to is doomed. blocked: the rest goes when the poller says so.
+func (l *loop) write(s *socket) (blocked bool) {
+	o := s.out
+	before := o.bytes
+	blocked, err := s.tr.write(s, o)
+	l.stats.bytesOut.add(before - o.bytes)
+	if err != nil {
+		s.doom = causeWrite
+	}
+	return blocked
 }
 
 // flushSockets writes what this turn made.
@@ -268,25 +287,29 @@ func (l *loop) flushSockets() {
 	l.dirty = l.dirty[:0]
 }
 
-// flush writes what goes without waiting.
+// flush writes what a socket has, and ends it if it is doomed.
 func (l *loop) flush(s *socket) {
 	if s.state == gone {
 		return
 	}
-	if o := s.out; o != nil {
-		before := o.bytes
-		blocked, err := s.tr.write(s, o)
-		l.stats.bytesOut.add(before - o.bytes)
-		if err != nil {
-			l.abort(s, causeWrite)
+	if o := s.out; o != nil && s.doom == causeNone {
+		if l.write(s) {
 			return
 		}
-		if blocked {
-			return
+		if s.doom == causeNone {
+			s.out = nil
+			o.reset()
+			l.outboxes = append(l.outboxes, o)
 		}
-		s.out = nil
-		o.reset()
-		l.outboxes = append(l.outboxes, o)
+	}
+	if c := s.doom; c != causeNone {
+		s.doom = causeNone
+		if c.code() != 0 && s.state == open {
+			l.closeSocket(s, c)
+		} else {
+			l.abort(s, c)
+		}
+		return
 	}
 	if s.state == closing {
 		s.tr.closeWrite(s)
@@ -321,9 +344,8 @@ func (l *loop) linger(s *socket, c cause) {
 	s.state = closing
 	s.deadline = l.after(closeGrace)
 	l.forget(s)
-	if !s.isDirty && !s.watchesWrite {
-		s.isDirty = true
-		l.dirty = append(l.dirty, s)
+	if !s.watchesWrite {
+		l.markDirty(s)
 	}
 }
 

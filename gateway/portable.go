@@ -5,7 +5,6 @@ package gateway
 import (
 	"context"
 	"net"
-	"strings"
 )
 
 // acceptAll accepts until ctx ends; every socket is a stream.
@@ -13,7 +12,8 @@ func (srv *Server) acceptAll(ctx context.Context, ln net.Listener) error {
 	return srv.acceptStreams(ctx, ln)
 }
 
-func isDescriptorError(err error) bool { return strings.Contains(err.Error(), "too many open files") }
+// isFatalAccept: a closed listener is told apart before; all other errors pass.
+func isFatalAccept(error) bool { return false }
 
 // readable: there are no sockets in the poller.
 func (l *loop) readable(*socket) {}

@@ -10,6 +10,9 @@ import (
 func (l *loop) feed(s *socket, data []byte) {
 	s.lastRead = l.now
 	l.stats.bytesIn.add(len(data))
+	if s.doom != causeNone {
+		return
+	}
 	switch s.state {
 	case handshaking:
 		l.feedHead(s, data)
@@ -42,7 +45,7 @@ func (l *loop) feedFrames(s *socket, data []byte) {
 		data = s.in.buf
 	}
 	all := len(data)
-	for len(data) > 0 && s.state == open {
+	for len(data) > 0 && s.state == open && s.doom == causeNone {
 		h, size, bad := parseHeader(data)
 		if bad != causeNone {
 			l.closeSocket(s, bad)
@@ -63,8 +66,9 @@ func (l *loop) feedFrames(s *socket, data []byte) {
 		data = data[size+int(h.Length):]
 		l.frame(s, h, payload)
 	}
-	if s.state != open {
-		return // whoever closed it let go of what was kept
+	if s.state != open || s.doom != causeNone {
+		l.forget(s)
+		return
 	}
 	switch {
 	case len(data) == 0 && s.in == nil: // the usual case: whole frames
@@ -160,9 +164,13 @@ func (l *loop) forget(s *socket) {
 	}
 }
 
-// account counts what the socket keeps; beyond this loop's share of INBOUND_BYTES_TOTAL the largest keepers are closed.
+// account counts what the socket keeps; beyond this loop's share of INBOUND_BYTES_TOTAL the largest keepers lose what they keep and are doomed. The socket
+// itself may be one of them: its caller looks at doom.
 func (l *loop) account(s *socket) {
 	held := cap(s.in.buf) + cap(s.in.message)
+	if s.in.hs != nil {
+		held += cap(s.in.hs.head)
+	}
 	l.inboundBytes += held - s.in.accounted
 	s.in.accounted = held
 	for l.inboundBytes > l.inboundLimit {
@@ -175,10 +183,8 @@ func (l *loop) account(s *socket) {
 		if largest == nil {
 			return
 		}
-		if largest.state == open {
-			l.closeSocket(largest, causeInboundTotal)
-		} else {
-			l.abort(largest, causeInboundTotal)
-		}
+		l.forget(largest)
+		largest.doom = causeInboundTotal
+		l.markDirty(largest)
 	}
 }

@@ -120,7 +120,7 @@ func (srv *Server) Serve(ctx context.Context, ln net.Listener, drainTimeout time
 				}
 			}
 			for ch := range l.draining {
-				l.finish(ch)
+				l.endChannel(ch, ch.more.reason)
 			}
 			l.stopping = true
 		}))
@@ -175,6 +175,7 @@ func (srv *Server) drain(timeout time.Duration) {
 func (srv *Server) keepTime(ctx context.Context) {
 	t := time.NewTicker(tickLength)
 	defer t.Stop()
+	swept := time.Now()
 	for {
 		select {
 		case <-ctx.Done():
@@ -183,7 +184,10 @@ func (srv *Server) keepTime(ctx context.Context) {
 			for _, l := range srv.loops {
 				l.mailbox.post(tickMail(srv.tick()))
 			}
-			srv.hub.sweep(now)
+			if now.Sub(swept) >= time.Second {
+				swept = now
+				srv.hub.sweep(now)
+			}
 		}
 	}
 }
@@ -193,12 +197,12 @@ func (srv *Server) nextLoop() *loop {
 	return srv.loops[int(srv.next.Add(1))%len(srv.loops)]
 }
 
-// connectionSlack is how many connections beyond MAX_CONNECTIONS are taken to be told 503; more are closed at once.
-const connectionSlack = 256
+// ConnectionSlack is how many connections beyond MAX_CONNECTIONS are taken to be told 503; more are closed at once.
+const ConnectionSlack = 256
 
 // room counts a new connection; false if there are too many even to say so.
 func (srv *Server) room() bool {
-	if srv.open.Add(1) > int64(srv.cfg.MaxConnections)+connectionSlack {
+	if srv.open.Add(1) > int64(srv.cfg.MaxConnections)+ConnectionSlack {
 		srv.open.Add(-1)
 		srv.stats.refusedConnections.add(1)
 		return false
@@ -216,12 +220,11 @@ func (srv *Server) acceptStreams(ctx context.Context, ln net.Listener) error {
 			if errors.Is(err, net.ErrClosed) {
 				return nil
 			}
-			var ne net.Error
-			if errors.As(err, &ne) && ne.Timeout() || isDescriptorError(err) {
-				srv.pauseAccept(err)
-				continue
+			if isFatalAccept(err) {
+				return fmt.Errorf("accept: %w", err)
 			}
-			return fmt.Errorf("accept: %w", err)
+			srv.pauseAccept(err)
+			continue
 		}
 		if !srv.room() {
 			conn.Close()
@@ -231,7 +234,7 @@ func (srv *Server) acceptStreams(ctx context.Context, ln net.Listener) error {
 	}
 }
 
-// pauseAccept waits a moment before accepting again when the process has no descriptor left.
+// pauseAccept waits a moment before accepting again: the process has no descriptor left, or the network has a moment of its own.
 func (srv *Server) pauseAccept(err error) {
 	srv.log.Warn("accept paused", "err", err)
 	pause := time.NewTimer(50 * time.Millisecond)

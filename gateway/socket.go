@@ -26,6 +26,9 @@ type transport interface {
 //
 // closing: a close frame (or the answer that refuses the handshake) is on its way; the client's bytes are read and thrown away until its
 // side ends or the deadline passes, since closing with unread bytes would reset the connection and could destroy the last frame.
+//
+// Sending never ends a socket: a client that does not read is doomed, and ends when the turn does. So nothing that sends need fear for the socket, channel or
+// topic in its hands.
 type socketState uint8
 
 const (
@@ -47,7 +50,8 @@ type socket struct {
 	fd           int32
 	state        socketState
 	watchesWrite bool
-	isDirty      bool // in loop.dirty
+	isDirty      bool  // in loop.dirty
+	doom         cause // why it ends at the end of this turn; causeNone: it does not
 	serializer   phx.Serializer
 	lastRead     tick     // of the last bytes from the client
 	deadline     tick     // when something about this socket ends; 0: nothing
@@ -64,6 +68,7 @@ type socket struct {
 	// channels
 	channels []*channel
 	joins    uint32 // how many joins there were: the last part of a channel id
+	waiting  int    // bytes of what waits at its channels, bounded by maxWaitingBytes
 }
 
 // inbound is what a socket keeps between reads. It exists only while a frame or message is incomplete.

@@ -19,6 +19,7 @@ type topic struct {
 type encoded struct {
 	b      *Broadcast
 	frames [phx.NumSerializers][]byte
+	size   int // of the largest of the frames, in bytes
 	// from is the sending channel, where it is one of this gateway's.
 	from    channelID
 	hasFrom bool
@@ -78,75 +79,88 @@ func (l *loop) flushTopics() {
 	l.dirtyTopics = l.dirtyTopics[:0]
 }
 
-// flushTopic fans out the broadcasts of a topic that came in this turn: all of them in one slice, shared by every member. It is called too
-// before anything else of that topic is handled, which keeps the order in which the bus brought them.
+// flushTopic fans out the broadcasts of a topic that came in this turn. It is called too before anything else of that topic is handled, which keeps the order
+// in which the bus brought them.
 func (l *loop) flushTopic(t *topic) {
 	if len(t.pending) == 0 {
 		return
 	}
-	var joined [phx.NumSerializers][]byte
-	var made [phx.NumSerializers]bool
-	excluded := false
-	for _, e := range t.pending {
-		if ch := l.sender(t, e); ch != nil {
-			ch.excluded, excluded = true, true
-		}
-	}
-	withheld := 0
-	// By index: sending may abort a slow socket, which takes its member out and puts the last one in its place.
-	for i := 0; i < len(t.members); i++ {
-		ch := t.members[i]
-		if ch.excluded {
-			continue
-		}
-		s := ch.socket
-		if !made[s.serializer] {
-			joined[s.serializer], made[s.serializer] = joinFrames(t.pending, s.serializer), true
-		}
-		if f := joined[s.serializer]; f != nil {
-			l.send(s, f)
-		} else {
-			withheld++
-		}
-		if i < len(t.members) && t.members[i] != ch {
-			i--
-		}
-	}
-	if excluded {
-		withheld += l.sendExcluded(t)
+	for rest := t.pending; len(rest) > 0; {
+		n := l.batch(rest)
+		l.fanOut(t, rest[:n])
+		rest = rest[n:]
 	}
 	l.stats.deliveries.add(len(t.members) * len(t.pending))
-	if withheld > 0 {
-		l.stats.dropped.add(droppedBinaryV1, withheld)
-	}
 	clear(t.pending)
-	if cap(t.pending) > 64 {
-		t.pending = nil
-	}
 	t.pending = t.pending[:0]
-	if len(t.members) == 0 {
+	if cap(t.pending) > 64 || len(t.members) == 0 {
 		t.pending = nil
 	}
 }
 
-// sendExcluded serves the members that must not get some of the broadcasts.
-func (l *loop) sendExcluded(t *topic) (withheld int) {
-	for _, e := range t.pending {
-		if from := l.sender(t, e); from != nil && from.excluded {
-			from.excluded = false
-			for _, o := range t.pending {
-				if l.sender(t, o) == from {
-					continue
-				}
-				if f := o.frame(from.socket.serializer); f != nil {
-					l.send(from.socket, f)
-				} else {
-					withheld++
-				}
-			}
+// batch is how many of the broadcasts go out as one slice: what one write takes, and never more than may wait for one socket, but at least one.
+func (l *loop) batch(pending []*encoded) int {
+	size, limit := 0, min(gatherBytes, l.srv.cfg.OutboundBytes)
+	for i, e := range pending {
+		size += e.size
+		if i > 0 && size > limit {
+			return i
 		}
 	}
-	return withheld
+	return len(pending)
+}
+
+// fanOut gives broadcasts to every member, as one slice that all of them share.
+func (l *loop) fanOut(t *topic, batch []*encoded) {
+	var joined [phx.NumSerializers][]byte
+	var made [phx.NumSerializers]bool
+	for i, e := range batch {
+		if ch := l.sender(t, e); ch != nil {
+			ch.excluded = true
+			l.excluded[ch] = append(l.excluded[ch], i)
+		}
+	}
+	withheld := 0
+	for _, ch := range t.members {
+		s := ch.socket
+		if !made[s.serializer] {
+			joined[s.serializer], made[s.serializer] = joinFrames(batch, s.serializer), true
+		}
+		switch f := joined[s.serializer]; {
+		case f == nil:
+			withheld++
+		case ch.excluded:
+			l.sendWithout(ch, batch, f)
+		default:
+			l.send(s, f)
+		}
+	}
+	for ch := range l.excluded {
+		ch.excluded = false
+	}
+	clear(l.excluded)
+	if withheld > 0 {
+		l.stats.dropped.add(droppedBinaryV1, withheld)
+	}
+}
+
+// sendWithout sends a member the joined frames but for those that must not go to it: the runs between them.
+func (l *loop) sendWithout(ch *channel, pending []*encoded, joined []byte) {
+	serializer := ch.socket.serializer
+	from, end, next := 0, 0, l.excluded[ch]
+	for i, e := range pending {
+		start := end
+		end += len(e.frame(serializer))
+		if len(next) == 0 {
+			break
+		}
+		if next[0] == i {
+			next = next[1:]
+			l.send(ch.socket, joined[from:start])
+			from = end
+		}
+	}
+	l.send(ch.socket, joined[from:])
 }
 
 // sender returns the member that must not get the broadcast, nil if it is none of this topic's.

@@ -90,9 +90,6 @@ type accepted struct {
 	peer unix.Sockaddr
 }
 
-// errDescriptors says that the process has no descriptor left for another connection.
-var errDescriptors = errors.New("no file descriptor left")
-
 // newAcceptor makes an acceptor; close it to end accept.
 func newAcceptor(ln *net.TCPListener) (*acceptor, error) {
 	raw, err := ln.SyscallConn()
@@ -135,9 +132,6 @@ func (a *acceptor) accept() ([]accepted, error) {
 			case unix.EINTR, unix.ECONNABORTED:
 			case unix.EAGAIN:
 				return len(a.fds) > 0
-			case unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM:
-				acceptErr = errDescriptors
-				return true
 			default:
 				acceptErr = err
 				return true

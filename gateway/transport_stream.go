@@ -55,6 +55,11 @@ func (t *stream) readAll(slot, gen uint32) {
 			case <-t.gone:
 				return
 			}
+			select {
+			case <-t.gone: // both may have been ready: what comes now belongs to whoever has the connection
+				return
+			default:
+			}
 		}
 		if err != nil {
 			t.l.mailbox.post(mailFunc(func(l *loop) {

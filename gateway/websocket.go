@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"encoding/binary"
+	"unicode/utf8"
 
 	"github.com/gobwas/ws"
 )
@@ -64,6 +65,9 @@ func closeCode(payload []byte) (ws.StatusCode, cause) {
 		return 0, causeProtocol
 	}
 	code, reason := ws.ParseCloseFrameData(payload)
+	if code > 4999 {
+		return 0, causeProtocol // §7.4.2: 4000-4999 is the last range there is
+	}
 	switch err := ws.CheckCloseFrameData(code, reason); err {
 	case nil:
 		return code, causeNone
@@ -72,6 +76,9 @@ func closeCode(payload []byte) (ws.StatusCode, cause) {
 	}
 	// The registry has codes above RFC 6455's that gobwas/ws refuses (1012-1014).
 	if code >= 1012 && code <= 1014 {
+		if !utf8.ValidString(reason) {
+			return 0, causeNotUTF8
+		}
 		return code, causeNone
 	}
 	return 0, causeProtocol

@@ -1,6 +1,8 @@
 package nats
 
 import (
+	"unicode/utf8"
+
 	natsgo "github.com/nats-io/nats.go"
 
 	"github.com/phxgate/phxgate/gateway"
@@ -15,8 +17,7 @@ func readAnswer(m *natsgo.Msg) *gateway.Answer {
 		a.Error = text
 		return a
 	}
-	var reason dropReason
-	if a.Status, reason = header(m, "Phx-Status"); reason != dropNone {
+	if a.Status = m.Header.Get("Phx-Status"); !utf8.ValidString(a.Status) {
 		return bad
 	}
 	var ok bool

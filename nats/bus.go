@@ -16,8 +16,11 @@ import (
 	"github.com/phxgate/phxgate/gateway/phx"
 )
 
-// inboxCount is how many messages may wait for the reader. nats.go drops beyond it, which is treated as a gap of every topic.
-const inboxCount = 64 << 10
+// chanCount is the capacity of the Go chan that nats.go fills. Its only reader never waits for anything; what nats.go drops all the same is a gap of every topic.
+const chanCount = 16 << 10
+
+// gapPause is the least time between two gaps that are told: an inbox that overflows does so thousands of times a second, and each gap concerns every channel.
+const gapPause = time.Second
 
 // Bus is a gateway's side of NATS. It implements [gateway.Bus].
 type Bus struct {
@@ -36,6 +39,7 @@ type Bus struct {
 	msgs chan *natsgo.Msg // everything that comes in; never closed
 	gaps chan struct{}    // a gap to tell; never closed
 
+	in       inbound
 	out      outbound
 	requests requests
 	dropped  droppedReports
@@ -67,10 +71,11 @@ type busStats struct {
 // Dial connects a gateway's bus. NATS need not be there yet: until it is, everything answers ErrUnavailable. Call Start next.
 func Dial(cfg ConnConfig, subjects Subjects, gatewayID string) (*Bus, error) {
 	b := &Bus{
-		subjects: subjects, gatewayID: gatewayID, log: cfg.Log, msgs: make(chan *natsgo.Msg, inboxCount), gaps: make(chan struct{}, 1),
+		subjects: subjects, gatewayID: gatewayID, log: cfg.Log, msgs: make(chan *natsgo.Msg, chanCount), gaps: make(chan struct{}, 1),
 		topics: map[string]*subscription{}, quit: make(chan struct{}),
 	}
 	b.downSince.Store(time.Now().UnixNano())
+	b.in.init()
 	b.out.init()
 	b.dropped.init()
 	var err error
@@ -85,8 +90,8 @@ func Dial(cfg ConnConfig, subjects Subjects, gatewayID string) (*Bus, error) {
 		close(ready)
 		return nil, err
 	}
-	close(ready)
 	b.requests.init(b.conn.NewInbox() + ".")
+	close(ready)
 	return b, nil
 }
 
@@ -98,7 +103,7 @@ func (b *Bus) Start(inbox gateway.Inbox) error {
 			return fmt.Errorf("subscribe %s: %w", subject, err)
 		}
 	}
-	for _, f := range []func(){b.readAll, b.writeAll, b.confirmAll, b.requests.expire} {
+	for _, f := range []func(){b.pullAll, b.readAll, b.tellGaps, b.writeAll, b.confirmAll, b.requests.expire} {
 		b.done.Go(f)
 	}
 	return nil
@@ -114,6 +119,7 @@ func (b *Bus) Close(ctx context.Context) {
 		}
 	}
 	close(b.quit)
+	b.in.close()
 	b.out.close()
 	b.requests.close()
 	b.conn.Close()
@@ -124,6 +130,9 @@ func (b *Bus) Close(ctx context.Context) {
 func (b *Bus) Up() (up bool, since time.Time) {
 	return b.up.Load(), time.Unix(0, b.downSince.Load())
 }
+
+// Available implements [gateway.Bus].
+func (b *Bus) Available() bool { return b.up.Load() }
 
 // EverUp reports whether there was a connection at any time.
 func (b *Bus) EverUp() bool { return b.everUp.Load() }
@@ -138,8 +147,8 @@ func (b *Bus) Server() string {
 
 func (b *Bus) connected(nc *natsgo.Conn, again bool) {
 	b.maxPayload.Store(nc.MaxPayload())
-	b.downSince.Store(0)
 	b.up.Store(true)
+	b.downSince.Store(0)
 	b.everUp.Store(true)
 	b.log.Info("connected to NATS", "server", nc.ConnectedServerName(), "url", nc.ConnectedUrlRedacted(), "version", nc.ConnectedServerVersion())
 	if again {
@@ -149,8 +158,8 @@ func (b *Bus) connected(nc *natsgo.Conn, again bool) {
 }
 
 func (b *Bus) disconnected(err error) {
+	b.downSince.CompareAndSwap(0, time.Now().UnixNano()) // first: who sees that it is down reads since when
 	b.up.Store(false)
-	b.downSince.CompareAndSwap(0, time.Now().UnixNano())
 	if b.conn.IsClosed() {
 		return
 	}
@@ -161,19 +170,39 @@ func (b *Bus) disconnected(err error) {
 // failed handles nats.go's asynchronous errors. Messages that its chan had no room for are a gap.
 func (b *Bus) failed(err error) {
 	if errors.Is(err, natsgo.ErrSlowConsumer) {
-		b.log.Warn("inbox overflowed: messages from NATS were missed", "capacity", inboxCount)
+		b.log.Warn("inbox overflowed: messages from NATS were missed", "capacity", chanCount)
 		b.gap()
 		return
 	}
 	b.log.Warn("NATS", "err", err)
 }
 
-// gap tells the inbox once that messages may have been missed.
+// gap makes the inbox be told that messages may have been missed.
 func (b *Bus) gap() {
-	b.stats.Gaps.Add(1)
 	select {
 	case b.gaps <- struct{}{}:
 	default: // one is waiting to be told
+	}
+}
+
+// tellGaps is the goroutine that tells the inbox of gaps, with a pause after each: the last of many is told after it happened.
+func (b *Bus) tellGaps() {
+	pause := time.NewTimer(0)
+	defer pause.Stop()
+	for {
+		select {
+		case <-pause.C:
+		case <-b.quit:
+			return
+		}
+		select {
+		case <-b.gaps:
+			b.stats.Gaps.Add(1)
+			b.inbox.Gap()
+			pause.Reset(gapPause)
+		case <-b.quit:
+			return
+		}
 	}
 }
 
@@ -193,9 +222,9 @@ func (b *Bus) Broadcast(e *gateway.Event) error {
 		h := natsgo.Header{}
 		set(h, "Phx-Event", e.Name)
 		set(h, "Phx-Encoding", "binary")
-		set(h, "Phx-Channel", e.Channel)
+		setRaw(h, "Phx-Channel", e.Channel)
 		setIf(h, "Phx-Socket-Id", e.SocketID)
-		setIf(h, "Phx-From", e.From)
+		setRaw(h, "Phx-From", e.From)
 		return b.publish(b.subjects.Topic(e.Topic), "", h, append([]byte(nil), e.Payload...))
 	}
 	body := make([]byte, 0, len(e.Payload)+len(e.Name)+len(e.Channel)+len(e.SocketID)+len(e.From)+80)
@@ -246,8 +275,8 @@ func (b *Bus) Left(e *gateway.Event, reason string) error {
 func eventHeader(e *gateway.Event) natsgo.Header {
 	h := channelHeader(e)
 	set(h, "Phx-Event", e.Name)
-	setIf(h, "Phx-Join-Ref", e.JoinRef)
-	setIf(h, "Phx-Ref", e.Ref)
+	setRaw(h, "Phx-Join-Ref", e.JoinRef)
+	setRaw(h, "Phx-Ref", e.Ref)
 	encoding := "json"
 	if e.Binary {
 		encoding = "binary"
@@ -260,7 +289,7 @@ func eventHeader(e *gateway.Event) natsgo.Header {
 func channelHeader(e *gateway.Event) natsgo.Header {
 	h := natsgo.Header{}
 	set(h, "Phx-Topic", e.Topic)
-	set(h, "Phx-Channel", e.Channel)
+	setRaw(h, "Phx-Channel", e.Channel)
 	setIf(h, "Phx-Socket-Id", e.SocketID)
 	assigns := e.Assigns
 	if assigns == nil {
@@ -271,6 +300,13 @@ func channelHeader(e *gateway.Event) natsgo.Header {
 }
 
 func set(h natsgo.Header, key, value string) { h[key] = []string{EncodeHeader(value)} }
+
+// setRaw sets a value that is printable ASCII by its nature and never encoded.
+func setRaw(h natsgo.Header, key, value string) {
+	if value != "" {
+		h[key] = []string{value}
+	}
+}
 
 func setIf(h natsgo.Header, key, value string) {
 	if value != "" {

@@ -31,6 +31,7 @@ const (
 	pingInterval    = 2 * time.Second
 	maxPings        = 2
 	connectTimeout  = 2 * time.Second
+	writeTimeout    = 2 * time.Second // a server that stops reading is noticed so
 )
 
 // options are the options that every connection of the product has: it never gives up, and while it is down a publish fails at once rather than
@@ -40,6 +41,7 @@ func (c *ConnConfig) options() ([]natsgo.Option, error) {
 		natsgo.Name(c.Name), natsgo.MaxReconnects(-1), natsgo.RetryOnFailedConnect(true), natsgo.ReconnectWait(reconnectWait),
 		natsgo.ReconnectJitter(reconnectJitter, reconnectJitter), natsgo.PingInterval(pingInterval), natsgo.MaxPingsOutstanding(maxPings),
 		natsgo.Timeout(connectTimeout), natsgo.ReconnectBufSize(-1),
+		natsgo.FlusherTimeout(writeTimeout), natsgo.IgnoreAuthErrorAbort(),
 	}
 	if c.Creds != "" {
 		opts = append(opts, natsgo.UserCredentials(c.Creds))

@@ -2,20 +2,105 @@ package nats
 
 import (
 	"strings"
+	"sync"
 
 	natsgo "github.com/nats-io/nats.go"
 )
 
-// readAll is the reader goroutine: it alone feeds the inbox, in the order of arrival.
-func (b *Bus) readAll() {
+// inboundBytes bounds what may wait for the reader while the loops do not keep up; twice as much is held while the reader works on what it took. What comes
+// beyond it is dropped, and a gap of every topic.
+const inboundBytes = 64 << 20
+
+// inbound is the queue between the Go chan that nats.go fills, bounded by count, and the reader: it is bounded by bytes.
+type inbound struct {
+	mu     sync.Mutex
+	more   sync.Cond // there is something, or it is closed
+	queue  []*natsgo.Msg
+	bytes  int
+	closed bool
+}
+
+func (q *inbound) init() { q.more.L = &q.mu }
+
+// put appends messages and reports how many there was no room for.
+func (q *inbound) put(batch []*natsgo.Msg) (dropped int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, m := range batch {
+		size := m.Size()
+		if q.bytes+size > inboundBytes {
+			dropped++
+			continue
+		}
+		q.queue = append(q.queue, m)
+		q.bytes += size
+	}
+	q.more.Signal()
+	return dropped
+}
+
+// take waits for messages and exchanges the queue for empty; nil when closed.
+func (q *inbound) take(empty []*natsgo.Msg) []*natsgo.Msg {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for len(q.queue) == 0 && !q.closed {
+		q.more.Wait()
+	}
+	if q.closed {
+		return nil
+	}
+	got := q.queue
+	q.queue, q.bytes = empty[:0], 0
+	return got
+}
+
+func (q *inbound) close() {
+	q.mu.Lock()
+	q.closed = true
+	q.more.Broadcast()
+	q.mu.Unlock()
+}
+
+// pullAll is the goroutine that empties nats.go's chan. It waits for nothing else, so that the chan is full only if this process gets no CPU.
+func (b *Bus) pullAll() {
+	batch := make([]*natsgo.Msg, 0, 256)
 	for {
 		select {
 		case m := <-b.msgs:
-			b.receive(m)
-		case <-b.gaps:
-			b.inbox.Gap()
+			batch = append(batch[:0], m)
 		case <-b.quit:
 			return
+		}
+	more:
+		for len(batch) < cap(batch) {
+			select {
+			case m := <-b.msgs:
+				batch = append(batch, m)
+			default:
+				break more
+			}
+		}
+		if n := b.in.put(batch); n > 0 {
+			b.stats.Dropped[dropInboxFull].Add(int64(n))
+			b.gap()
+		}
+		clear(batch)
+	}
+}
+
+// readAll is the reader goroutine: it alone brings messages to the inbox, in the order of arrival.
+func (b *Bus) readAll() {
+	var batch []*natsgo.Msg
+	for {
+		if batch = b.in.take(batch); batch == nil {
+			return
+		}
+		for i, m := range batch {
+			b.receive(m)
+			batch[i] = nil
+		}
+		if cap(batch) > chanCount {
+			batch = nil // after a burst
 		}
 	}
 }

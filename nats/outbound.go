@@ -187,7 +187,11 @@ func (b *Bus) confirmAll() {
 		waiting := b.out.confirms
 		b.out.confirms = nil
 		b.out.confirmMu.Unlock()
+		before := b.conn.LastError()
 		err := b.conn.FlushTimeout(confirmTimeout)
+		if after := b.conn.LastError(); err == nil && after != before {
+			err = after // a SUB that the server refused is answered before the PONG, and by nothing else
+		}
 		if err != nil {
 			b.log.Warn("subscriptions not confirmed", "topics", len(waiting), "err", err)
 			err = gateway.ErrUnavailable

@@ -21,7 +21,7 @@ func (b *Bus) broadcast(topic string, m *natsgo.Msg) {
 	if _, ok := m.Header["Phx-Event"]; ok {
 		out.Event, out.Payload, out.Binary, reason = readEvent(m)
 		if reason == dropNone {
-			out.From, reason = header(m, "Phx-From")
+			out.From = m.Header.Get("Phx-From")
 		}
 	} else {
 		reason = readEnvelope(m.Data, out)
@@ -168,10 +168,9 @@ func (b *Bus) channel(m *natsgo.Msg) {
 	case hasEvent:
 		out.Event, out.Payload, out.Binary, reason = readEvent(m)
 	case hasRef && hasStatus:
-		if out.Ref, reason = header(m, "Phx-Ref"); reason == dropNone {
-			if out.Late = readAnswer(m); out.Late.Bad {
-				reason = dropAnswer
-			}
+		out.Ref = m.Header.Get("Phx-Ref")
+		if out.Late = readAnswer(m); out.Late.Bad {
+			reason = dropAnswer
 		}
 		out.Action = gateway.ActionNone // the answer has it
 	case out.Action == gateway.ActionNone:

@@ -38,11 +38,11 @@ type settings struct {
 	NATSKey   string `env:"NATS_KEY" help:"key of NATS_CERT" none:"none"`
 	Prefix    string `env:"SUBJECT_PREFIX" envDefault:"phx" help:"of all subjects; for several fleets on one NATS"`
 
-	ChannelsFile string   `env:"CHANNELS_FILE" help:"channel rules, YAML; reread on SIGHUP" none:"none: refuse to start"`
-	ConnectAuth  string   `env:"CONNECT_AUTH" envDefault:"authz" help:"authz (ask <prefix>.authz.connect) or allow"`
-	AuthzHeaders []string `env:"AUTHZ_HEADERS" envDefault:"user-agent,origin" help:"request headers that the connect request carries; add cookie for session cookies"`
-	CheckOrigin  origin   `env:"CHECK_ORIGIN" envDefault:"same host" help:"same host, false, or a list such as https://a.example,//*.b.example"`
-	Proxies      cidrs    `env:"TRUSTED_PROXIES" help:"CIDRs whose X-Forwarded-For is believed" none:"none"`
+	ChannelsFile string `env:"CHANNELS_FILE" help:"channel rules, YAML; reread on SIGHUP" none:"none: refuse to start"`
+	ConnectAuth  string `env:"CONNECT_AUTH" envDefault:"authz" help:"authz (ask <prefix>.authz.connect) or allow"`
+	AuthzHeaders names  `env:"AUTHZ_HEADERS" envDefault:"user-agent,origin" help:"request headers that the connect request carries; add cookie for session cookies"`
+	CheckOrigin  origin `env:"CHECK_ORIGIN" envDefault:"same host" help:"same host, false, or a list such as https://a.example,//*.b.example"`
+	Proxies      cidrs  `env:"TRUSTED_PROXIES" help:"CIDRs whose X-Forwarded-For is believed" none:"none"`
 
 	MaxConnections       count `env:"MAX_CONNECTIONS" help:"more: 503 before the upgrade" none:"what the descriptor limit allows"`
 	MaxFrameBytes        count `env:"MAX_FRAME_BYTES" envDefault:"1048576" help:"a message larger, fragments together, is closed with 1009"`
@@ -68,6 +68,7 @@ type (
 	duration time.Duration
 	origin   struct{ gateway.OriginCheck }
 	cidrs    []netip.Prefix
+	names    []string
 	logLevel string
 )
 
@@ -77,6 +78,7 @@ var (
 	_ encoding.TextUnmarshaler = (*origin)(nil)
 	_ encoding.TextUnmarshaler = (*cidrs)(nil)
 	_ encoding.TextUnmarshaler = (*logLevel)(nil)
+	_ encoding.TextUnmarshaler = (*names)(nil)
 )
 
 func (c *count) UnmarshalText(b []byte) error {
@@ -118,6 +120,17 @@ func (c *cidrs) UnmarshalText(b []byte) error {
 			p = netip.PrefixFrom(a, a.BitLen())
 		}
 		*c = append(*c, p.Masked())
+	}
+	return nil
+}
+
+func (n *names) UnmarshalText(b []byte) error {
+	*n = nil
+	for part := range strings.SplitSeq(string(b), ",") {
+		if part = strings.TrimSpace(part); part == "" || strings.ContainsAny(part, " \t:") {
+			return fmt.Errorf("%q is not a list of header names such as user-agent,origin", b)
+		}
+		*n = append(*n, part)
 	}
 	return nil
 }
@@ -192,7 +205,7 @@ func named(err error) error {
 
 // maxConnections is what the descriptor limit allows, some kept for NATS, files and the admin port.
 func maxConnections() int {
-	const own = 128
+	const own = 128 + gateway.ConnectionSlack
 	var limit syscall.Rlimit
 	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil || limit.Cur > 1<<30 {
 		return 1 << 30

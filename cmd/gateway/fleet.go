@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -88,10 +89,10 @@ func (f *fleet) run(ctx context.Context, m *fleetMember, addr, pages string, s *
 	if err != nil {
 		return err
 	}
-	for start := 1; ; start++ {
+	for {
 		cmd := exec.Command(self)
 		f.mu.Lock()
-		m.ID = fmt.Sprintf("%s-%d", strings.SplitN(m.ID, "-", 2)[0], start) // new for each start: channel ids begin with it
+		m.ID = strings.SplitN(m.ID, "-", 2)[0] + "-" + strings.ToLower(rand.Text()[:4]) // new for each start: channel ids begin with it
 		cmd.Env = append(os.Environ(), "LISTEN="+addr, "ADMIN_LISTEN=127.0.0.1:0", "NATS_URL="+s.NATSURL, "CHANNELS_FILE="+s.ChannelsFile,
 			"GATEWAY_ID="+m.ID, devPagesEnv+"="+pages)
 		f.mu.Unlock()
