@@ -59,8 +59,6 @@ func (c cause) code() ws.StatusCode {
 // left is the reason that phx.left gives for the channels of a socket that ended so.
 func (c cause) left() string {
 	switch c {
-	case causeDisconnect:
-		return leftKicked
 	case causeExpired:
 		return leftExpired
 	case causeDrain:

@@ -81,7 +81,7 @@ func (l *loop) handEvent(ch *channel, it *item) {
 			return
 		}
 		// Bytes cannot be told who speaks.
-		if it.binary && len(er.Set) > 0 || !it.binary && !phx.IsObject(it.payload) {
+		if it.binary && len(er.Set) > 0 || !it.binary && !fitForMany(it.payload) {
 			refuse(reasonInvalidPayload)
 			return
 		}
@@ -91,7 +91,7 @@ func (l *loop) handEvent(ch *channel, it *item) {
 				env.Params = ch.more.params
 			}
 			l.payload = rules.AppendPayload(l.payload[:0], it.payload, er.Set, env)
-			if phx.CheckPayload(l.payload) != nil { // what was set is deeper than a payload may be
+			if !fitForMany(l.payload) { // what was set may go deeper
 				refuse(reasonInvalidPayload)
 				return
 			}
@@ -122,6 +122,11 @@ func (l *loop) handEvent(ch *channel, it *item) {
 	if er.Reply && ch.state == joined {
 		l.reply(ch.socket, ch.tag, it.ref, ch.topic.name, "ok", emptyObject)
 	}
+}
+
+// fitForMany reports whether a payload, valid JSON, may be broadcast: an object of at most phx.MaxDepth levels. A payload too short to be deeper is not read again.
+func fitForMany(payload []byte) bool {
+	return phx.IsObject(payload) && (len(payload) < 2*phx.MaxDepth || phx.CheckPayload(payload) == nil)
 }
 
 // eventOf fills the loop's Event with what is known of a channel. It is valid until the next call.

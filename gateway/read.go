@@ -75,8 +75,10 @@ func (l *loop) feedFrames(s *socket, data []byte) {
 		return
 	case len(data) == 0:
 		s.in.buf = nil
-	case kept:
+	case kept && cap(s.in.buf) <= 4*len(data)+maxSlack:
 		s.in.buf = s.in.buf[:copy(s.in.buf, data)]
+	case kept:
+		s.in.buf = append([]byte(nil), data...) // an array that a large frame needed is not kept for a few bytes
 	default:
 		in := s.keep(l)
 		in.buf = append(in.buf[:0], data...)
@@ -90,6 +92,9 @@ func (l *loop) feedFrames(s *socket, data []byte) {
 	}
 	l.account(s)
 }
+
+// maxSlack is how much more than its bytes a kept buffer may hold on to.
+const maxSlack = 4 << 10
 
 // fragmentBytes is how many bytes of an incomplete message the socket holds.
 func (s *socket) fragmentBytes() int {
@@ -167,9 +172,9 @@ func (l *loop) forget(s *socket) {
 // account counts what the socket keeps; beyond this loop's share of INBOUND_BYTES_TOTAL the largest keepers lose what they keep and are doomed. The socket
 // itself may be one of them: its caller looks at doom.
 func (l *loop) account(s *socket) {
-	held := cap(s.in.buf) + cap(s.in.message)
+	held := len(s.in.buf) + len(s.in.message)
 	if s.in.hs != nil {
-		held += cap(s.in.hs.head)
+		held += len(s.in.hs.head)
 	}
 	l.inboundBytes += held - s.in.accounted
 	s.in.accounted = held

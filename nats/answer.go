@@ -45,7 +45,7 @@ func readAnswer(m *natsgo.Msg) *gateway.Answer {
 	if a.Action == gateway.ActionCrash || a.Status == gateway.StatusNone {
 		return a // nobody reads the body
 	}
-	if phx.CheckJSON(m.Data) != nil {
+	if phx.CheckJSONDepth(m.Data, phx.AnyDepth) != nil {
 		return bad
 	}
 	return a

@@ -1,10 +1,14 @@
 package main
 
 import (
+	"cmp"
+	"crypto/tls"
 	"encoding"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -38,16 +42,16 @@ type settings struct {
 	NATSKey   string `env:"NATS_KEY" help:"key of NATS_CERT" none:"none"`
 	Prefix    string `env:"SUBJECT_PREFIX" envDefault:"phx" help:"of all subjects; for several fleets on one NATS"`
 
-	ChannelsFile string `env:"CHANNELS_FILE" help:"channel rules, YAML; reread on SIGHUP" none:"none: refuse to start"`
+	ChannelsFile string `env:"CHANNELS_FILE" help:"channel rules, YAML; reread on SIGHUP" none:"none: refuse to start (gateway dev brings its own)"`
 	ConnectAuth  string `env:"CONNECT_AUTH" envDefault:"authz" help:"authz (ask <prefix>.authz.connect) or allow"`
 	AuthzHeaders names  `env:"AUTHZ_HEADERS" envDefault:"user-agent,origin" help:"request headers that the connect request carries; add cookie for session cookies"`
 	CheckOrigin  origin `env:"CHECK_ORIGIN" envDefault:"same host" help:"same host, false, or a list such as https://a.example,//*.b.example"`
 	Proxies      cidrs  `env:"TRUSTED_PROXIES" help:"CIDRs whose X-Forwarded-For is believed" none:"none"`
 
 	MaxConnections       count `env:"MAX_CONNECTIONS" help:"more: 503 before the upgrade" none:"what the descriptor limit allows"`
-	MaxFrameBytes        count `env:"MAX_FRAME_BYTES" envDefault:"1048576" help:"a message larger, fragments together, is closed with 1009"`
-	InboundBytesTotal    count `env:"INBOUND_BYTES_TOTAL" envDefault:"268435456" help:"of messages that are not complete yet; beyond it the largest are closed with 1009"`
-	OutboundBytes        count `env:"OUTBOUND_BYTES" envDefault:"1048576" help:"that may wait for one socket; beyond it the socket is aborted"`
+	MaxFrameBytes        count `env:"MAX_FRAME_BYTES" envDefault:"1048576" shown:"1 MiB" help:"a message larger, fragments together, is closed with 1009"`
+	InboundBytesTotal    count `env:"INBOUND_BYTES_TOTAL" envDefault:"268435456" shown:"256 MiB" help:"of messages that are not complete yet; beyond it the largest are closed with 1009"`
+	OutboundBytes        count `env:"OUTBOUND_BYTES" envDefault:"1048576" shown:"1 MiB" help:"that may wait for one socket; beyond it the socket is aborted"`
 	MaxChannelsPerSocket count `env:"MAX_CHANNELS_PER_SOCKET" envDefault:"100" help:"joins that are under way count"`
 
 	IdleTimeout  duration `env:"IDLE_TIMEOUT" envDefault:"60s" help:"no frame from the client for so long: closed"`
@@ -162,6 +166,12 @@ func load(environ map[string]string) (*settings, error) {
 			errs = append(errs, fmt.Errorf(format, args...))
 		}
 	}
+	for _, a := range []struct{ name, addr string }{{"LISTEN", s.Listen}, {"ADMIN_LISTEN", s.AdminListen}} {
+		if _, err := net.ResolveTCPAddr("tcp", a.addr); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %q: want host:port or :port: %w", a.name, a.addr, err))
+		}
+	}
+	errs = append(errs, checkURLs(s.NATSURL), s.checkFiles())
 	bad((s.TLSCert == "") != (s.TLSKey == ""), "TLS_CERT_FILE and TLS_KEY_FILE: set both or none")
 	bad((s.NATSCert == "") != (s.NATSKey == ""), "NATS_CERT and NATS_KEY: set both or none")
 	bad(s.NATSCreds != "" && s.NATSNKey != "", "NATS_CREDS and NATS_NKEY: set one of them")
@@ -190,6 +200,48 @@ func load(environ map[string]string) (*settings, error) {
 		s.MaxConnections = count(maxConnections())
 	}
 	return &s, errors.Join(errs...)
+}
+
+// checkURLs checks NATS_URL.
+func checkURLs(list string) error {
+	for one := range strings.SplitSeq(list, ",") {
+		one = strings.TrimSpace(one)
+		if !strings.Contains(one, "://") {
+			one = "nats://" + one
+		}
+		u, err := url.Parse(one)
+		if err != nil || u.Hostname() == "" {
+			return errors.New("NATS_URL: want nats://host:port, several separated by commas") // the URL may hold a password
+		}
+		switch u.Scheme {
+		case "nats", "tls", "ws", "wss":
+		default:
+			return fmt.Errorf("NATS_URL: %s:// is none of nats, tls, ws, wss", u.Scheme)
+		}
+	}
+	return nil
+}
+
+// checkFiles looks into the files that are named, so that a mistake shows at the start and in check-config.
+func (s *settings) checkFiles() error {
+	var errs []error
+	for _, f := range []struct{ name, path string }{{"NATS_CREDS", s.NATSCreds}, {"NATS_NKEY", s.NATSNKey}, {"NATS_CA", s.NATSCA}} {
+		if f.path == "" {
+			continue
+		}
+		if _, err := os.ReadFile(f.path); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", f.name, err))
+		}
+	}
+	for _, p := range []struct{ name, cert, key string }{{"NATS_CERT, NATS_KEY", s.NATSCert, s.NATSKey}, {"TLS_CERT_FILE, TLS_KEY_FILE", s.TLSCert, s.TLSKey}} {
+		if p.cert == "" || p.key == "" {
+			continue
+		}
+		if _, err := tls.LoadX509KeyPair(p.cert, p.key); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", p.name, err))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // named says the variable's name instead of the field's.
@@ -263,10 +315,7 @@ Durations carry a unit (500ms, 60s), sizes are whole bytes.
 `, filepath.Base(os.Args[0]))
 	t := reflect.TypeFor[settings]()
 	for f := range fields(t) {
-		def := f.Tag.Get("envDefault")
-		if def == "" {
-			def = f.Tag.Get("none")
-		}
+		def := cmp.Or(f.Tag.Get("shown"), f.Tag.Get("envDefault"), f.Tag.Get("none"))
 		fmt.Fprintf(&b, "  %-24s %s\n  %-24s default: %s\n", f.Tag.Get("env"), f.Tag.Get("help"), "", def)
 	}
 	return b.String()

@@ -22,7 +22,7 @@
 // # Promises
 //
 //   - Any input is safe to decode: bad bytes are an error that wraps
-//     [ErrMalformed], never a panic, and nesting is bounded by [MaxDepth].
+//     [ErrMalformed], never a panic, however deep it is nested.
 //   - Payloads travel as the bytes that came: digits, key order, escapes and
 //     whitespace are kept.
 //   - Decoding a frame without escapes and encoding into a buffer with room

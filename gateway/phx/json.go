@@ -5,9 +5,8 @@ import (
 	"unicode/utf8"
 )
 
-// MaxDepth is how many arrays and objects deep a payload, or any other JSON
-// text from outside, may be nested: `[]` has one level. The envelope around a
-// payload is not counted.
+// MaxDepth is how many arrays and objects deep a payload may be that goes to
+// many: `[]` has one level. The envelope around a payload is not counted.
 const MaxDepth = 1000
 
 // Why a text is not the JSON it should be.
@@ -39,7 +38,8 @@ func CheckJSON(b []byte) error {
 }
 
 // CheckJSONDepth is [CheckJSON] with at most depth levels instead of MaxDepth:
-// an envelope with a payload in it may have MaxDepth+1.
+// an envelope with a payload in it may have MaxDepth+1, what goes to one client
+// [AnyDepth].
 func CheckJSONDepth(b []byte, depth int) error {
 	if !utf8.Valid(b) {
 		return ErrNotUTF8

@@ -11,8 +11,8 @@ import (
 // ceased to be JSON. It does not look at UTF-8: outside of strings every byte
 // beyond ASCII is an error anyway, inside of them callers check once for all.
 //
-// Recursion is bounded by levels, the number of arrays and objects that may
-// still be opened.
+// levels is the number of arrays and objects that may still be opened. With
+// [AnyDepth] recursion goes some way and a loop does the rest.
 
 func scanValue(b []byte, i, levels int) (int, error) {
 	if i >= len(b) {
@@ -21,14 +21,14 @@ func scanValue(b []byte, i, levels int) (int, error) {
 	switch b[i] {
 	case '"':
 		return scanString(b, i)
-	case '{':
-		if levels <= 0 {
+	case '{', '[':
+		switch {
+		case levels <= 0:
 			return i, ErrTooDeep
-		}
-		return scanObject(b, i, levels-1, nil)
-	case '[':
-		if levels <= 0 {
-			return i, ErrTooDeep
+		case levels == endOfRecursion:
+			return scanDeep(b, i)
+		case b[i] == '{':
+			return scanObject(b, i, levels-1, nil)
 		}
 		return scanArray(b, i, levels-1, nil)
 	case 't':

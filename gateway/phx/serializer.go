@@ -43,8 +43,7 @@ func (s Serializer) CarriesBinary() bool {
 // V1 expects JSON under either opcode, V2 binary frames hold a binary push;
 // their UTF-8 is checked here.
 //
-// The frame must be one JSON value from end to end, with the payload nested no
-// deeper than [MaxDepth]. Any error wraps [ErrMalformed] and leaves m
+// The frame must be one JSON value from end to end, however deep. Any error wraps [ErrMalformed] and leaves m
 // unspecified.
 func (s Serializer) Decode(m *Message, text bool, frame []byte) error {
 	m.reset()

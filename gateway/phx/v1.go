@@ -27,7 +27,7 @@ func decodeV1(m *Message, text bool, frame []byte) error {
 		return malformed(ErrNotObject, i)
 	}
 	var joinRef, ref, topic, event, payload []byte
-	end, err := scanObject(frame, i, MaxDepth, func(key, value []byte) bool {
+	end, err := scanObject(frame, i, AnyDepth, func(key, value []byte) bool {
 		switch string(m.unquote(key)) {
 		case "topic":
 			topic = value

@@ -18,7 +18,7 @@ func decodeV2(m *Message, frame []byte) error {
 	}
 	var fields [5][]byte
 	n := 0
-	end, err := scanArray(frame, i, MaxDepth, func(value []byte) {
+	end, err := scanArray(frame, i, AnyDepth, func(value []byte) {
 		if n < len(fields) {
 			fields[n] = value
 			n++

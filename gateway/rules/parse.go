@@ -24,7 +24,7 @@ func Load(file string) (*Set, error) {
 
 // Parse returns the rules that data, the YAML of a file of that name, holds. The error joins every mistake, each in
 // the form "file:line: what is wrong", in the order of the lines. A file longer than 1 MiB, one of several documents,
-// and one with aliases are mistakes too, as is an exact topic or event that an earlier rule takes everything from.
+// and one with aliases are mistakes too.
 func Parse(file string, data []byte) (*Set, error) {
 	p := &parser{file: file}
 	set := &Set{}
@@ -49,25 +49,24 @@ var (
 )
 
 func (p *parser) rules(root *yaml.Node) (rules []*Rule) {
-	topics := newEarlier()
 	p.mapping(root, fileShape, func(key, value *yaml.Node) {
 		elements := p.list(value, key.Value)
 		if value.Kind == yaml.SequenceNode && len(elements) == 0 {
 			p.wrong(value.Line, "%q is empty: no topic could be joined", key.Value)
 		}
 		for _, n := range elements {
-			rules = append(rules, p.rule(n, topics))
+			rules = append(rules, p.rule(n))
 		}
 	})
 	return rules
 }
 
-func (p *parser) rule(n *yaml.Node, topics earlier) *Rule {
+func (p *parser) rule(n *yaml.Node) *Rule {
 	r := &Rule{Line: n.Line}
 	p.mapping(n, ruleShape, func(key, value *yaml.Node) {
 		switch key.Value {
 		case "topic":
-			r.Topic = p.pattern(value, key.Value, checkTopic, topics)
+			r.Topic = p.pattern(value, key.Value, checkTopic)
 		case "join":
 			if i, ok := p.word(value, key.Value, joinWords); ok {
 				r.Join = Join(i)
@@ -79,17 +78,16 @@ func (p *parser) rule(n *yaml.Node, topics earlier) *Rule {
 		case "limits":
 			r.Limits = p.limits(value)
 		case "events":
-			events := newEarlier()
 			for _, n := range p.list(value, key.Value) {
-				r.Events = append(r.Events, p.event(n, events))
+				r.Events = append(r.Events, p.event(n))
 			}
 		}
 	})
 	return r
 }
 
-// pattern returns a topic or event pattern that passes check, and notes one that can never match.
-func (p *parser) pattern(n *yaml.Node, key string, check func(string) error, before earlier) string {
+// pattern returns a topic or event pattern that passes check.
+func (p *parser) pattern(n *yaml.Node, key string, check func(string) error) string {
 	pattern, ok := p.text(n, key)
 	if !ok {
 		return ""
@@ -97,9 +95,6 @@ func (p *parser) pattern(n *yaml.Node, key string, check func(string) error, bef
 	if err := check(pattern); err != nil {
 		p.wrong(n.Line, "%s %.80q %v", key, pattern, err)
 		return ""
-	}
-	if by, line, covered := before.add(pattern, n.Line); covered {
-		p.wrong(n.Line, "%s %q can never match: %q on line %d comes first", key, pattern, by, line)
 	}
 	return pattern
 }

@@ -14,18 +14,17 @@ var eventShape = shape{
 	later:    []string{"fields"},
 }
 
-func (p *parser) event(n *yaml.Node, before earlier) *EventRule {
+func (p *parser) event(n *yaml.Node) *EventRule {
 	e := &EventRule{Line: n.Line}
-	var name, do *yaml.Node // nil where missing or wrong
-	var given []*yaml.Node  // keys that belong to some kinds only
+	var do *yaml.Node      // nil where missing or wrong
+	var given []*yaml.Node // keys that belong to some kinds only
 	p.mapping(n, eventShape, func(key, value *yaml.Node) {
 		if options[key.Value] != nil {
 			given = append(given, key)
 		}
 		switch key.Value {
 		case "event":
-			e.Event = p.pattern(value, key.Value, checkEvent, before)
-			name = value
+			e.Event = p.pattern(value, key.Value, checkEvent)
 		case "do":
 			if i, ok := p.do(value); ok {
 				e.Do = i
@@ -48,9 +47,6 @@ func (p *parser) event(n *yaml.Node, before earlier) *EventRule {
 		if dos := options[key.Value]; !slices.Contains(dos, e.Do) {
 			p.wrong(key.Line, "%q does not belong to do: %v (only to %s)", key.Value, e.Do, words(dos))
 		}
-	}
-	if broadcasts := e.Do == Broadcast || e.Do == BroadcastFrom; broadcasts && name != nil && Reserved(e.Event) {
-		p.wrong(name.Line, "event %q: a broadcast of this name is reserved", e.Event)
 	}
 	if e.Do == Call && e.Timeout == 0 {
 		e.Timeout = defaultTimeout

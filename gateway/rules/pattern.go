@@ -42,35 +42,3 @@ func checkEvent(pattern string) error {
 	}
 	return nil
 }
-
-// earlier remembers the patterns of a list and finds the exact ones that a pattern before them takes everything from.
-// It looks up prefixes rather than compare all pairs, so that a long file is read in no time.
-type earlier struct {
-	exact    map[string]int // pattern to line
-	prefixes map[string]int // pattern without its * to line
-}
-
-func newEarlier() earlier {
-	return earlier{exact: make(map[string]int), prefixes: make(map[string]int)}
-}
-
-// add remembers pattern. If it is exact and can never match, because another was added before, add returns that one
-// and its line.
-func (e earlier) add(pattern string, line int) (by string, byLine int, covered bool) {
-	if prefix, ok := strings.CutSuffix(pattern, "*"); ok {
-		if _, ok := e.prefixes[prefix]; !ok {
-			e.prefixes[prefix] = line
-		}
-		return "", 0, false
-	}
-	if line, ok := e.exact[pattern]; ok {
-		return pattern, line, true
-	}
-	e.exact[pattern] = line
-	for i := range len(pattern) + 1 {
-		if line, ok := e.prefixes[pattern[:i]]; ok {
-			return pattern[:i] + "*", line, true
-		}
-	}
-	return "", 0, false
-}

@@ -1,0 +1,6 @@
+//go:build race
+
+package contracttest
+
+// buildFlags has the program under test watched by the race detector as well.
+var buildFlags = []string{"-race"}

@@ -1,0 +1,109 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"sync"
+	"testing"
+	"time"
+)
+
+const (
+	jsDir = "js"
+	// installTimeout bounds npm ci, which may have to download everything.
+	installTimeout = 2 * time.Minute
+)
+
+// installed installs the packages that the scripts import, at the first call of the run. It is a value that is worked out when it is needed, and never
+// changes.
+var installed = sync.OnceValue(install)
+
+// needNode skips the test unless Node is there and the scripts' packages are installed.
+func needNode(t *testing.T) {
+	t.Helper()
+	if err := installed(); err != nil {
+		unavailable(t, "the scripts cannot run: %v", err)
+	}
+}
+
+// install runs npm ci unless node_modules is what package.json and the lock file ask for.
+func install() error {
+	for _, program := range []string{"node", "npm"} {
+		if _, err := exec.LookPath(program); err != nil {
+			return err
+		}
+	}
+	// The test cache must know of the scripts, see lookAtSources.
+	if _, err := os.ReadDir(jsDir); err != nil {
+		return err
+	}
+	want, err := manifest()
+	if err != nil {
+		return err
+	}
+	stamp := filepath.Join(jsDir, "node_modules", ".installed")
+	if have, err := os.ReadFile(stamp); err == nil && string(have) == want {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), installTimeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "npm", "ci", "--no-audit", "--no-fund")
+	cmd.Dir = jsDir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("npm ci: %w\n%s", err, out)
+	}
+	return os.WriteFile(stamp, []byte(want), 0o644)
+}
+
+// manifest is a hash of what decides the contents of node_modules.
+func manifest() (string, error) {
+	sum := sha256.New()
+	for _, name := range []string{"package.json", "package-lock.json"} {
+		text, err := os.ReadFile(filepath.Join(jsDir, name))
+		if err != nil {
+			return "", err
+		}
+		sum.Write(text)
+	}
+	return hex.EncodeToString(sum.Sum(nil)), nil
+}
+
+// The lock file is to hold for any registry, a mirror too: versions and hashes, no addresses. And package.json is to name versions, not ranges.
+func TestLockFile(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(jsDir, "package-lock.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found := regexp.MustCompile(`"resolved"|https?:|git\+|file:`).Find(text); found != nil {
+		t.Errorf("package-lock.json contains %s", found)
+	}
+	var lock struct {
+		Packages map[string]struct {
+			Version, Integrity string
+			Dependencies       map[string]string
+		}
+	}
+	if err := json.Unmarshal(text, &lock); err != nil {
+		t.Fatal(err)
+	}
+	exact := regexp.MustCompile(`^(npm:phoenix@)?\d+\.\d+\.\d+$`)
+	for name, version := range lock.Packages[""].Dependencies {
+		if !exact.MatchString(version) {
+			t.Errorf("%s: %q is no exact version", name, version)
+		}
+		if p := lock.Packages["node_modules/"+name]; p.Integrity == "" || !bytes.HasSuffix([]byte(version), []byte(p.Version)) {
+			t.Errorf("%s: locked to %q with the hash %q, want %s", name, p.Version, p.Integrity, version)
+		}
+	}
+	if n := len(lock.Packages[""].Dependencies); n != 5 {
+		t.Errorf("%d dependencies in the lock file, want three versions of phoenix, ws and playwright-core", n)
+	}
+}
