@@ -3,6 +3,7 @@ package gateway
 import (
 	"bytes"
 	"encoding/binary"
+	"io"
 	"math/rand/v2"
 	"testing"
 
@@ -13,8 +14,12 @@ import (
 func readFrames(t *testing.T, data []byte) (frames []ws.Frame) {
 	t.Helper()
 	for r := bytes.NewReader(data); r.Len() > 0; {
-		f, err := ws.ReadFrame(r)
-		if err != nil {
+		h, err := ws.ReadHeader(r)
+		if err != nil || h.Length > int64(r.Len()) {
+			t.Fatalf("frame %d: %+v, %v", len(frames), h, err)
+		}
+		f := ws.Frame{Header: h, Payload: make([]byte, h.Length)}
+		if _, err := io.ReadFull(r, f.Payload); err != nil {
 			t.Fatalf("frame %d: %v", len(frames), err)
 		}
 		if err := ws.CheckHeader(f.Header, ws.StateClientSide); err != nil {
