@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -24,17 +23,11 @@ const gapPause = time.Second
 
 // Bus is a gateway's side of NATS. It implements [gateway.Bus].
 type Bus struct {
+	Link
 	subjects  Subjects
 	gatewayID string
-	log       *slog.Logger
-	conn      *natsgo.Conn
 	inbox     gateway.Inbox // set by Start
 	stats     busStats
-
-	up         atomic.Bool  // connected now
-	everUp     atomic.Bool  // was connected once
-	downSince  atomic.Int64 // unix nanoseconds; 0 while up
-	maxPayload atomic.Int64
 
 	msgs chan *natsgo.Msg // everything that comes in; never closed
 	gaps chan struct{}    // a gap to tell; never closed
@@ -71,28 +64,14 @@ type busStats struct {
 // Dial connects a gateway's bus. NATS need not be there yet: until it is, everything answers ErrUnavailable. Call Start next.
 func Dial(cfg ConnConfig, subjects Subjects, gatewayID string) (*Bus, error) {
 	b := &Bus{
-		subjects: subjects, gatewayID: gatewayID, log: cfg.Log, msgs: make(chan *natsgo.Msg, chanCount), gaps: make(chan struct{}, 1),
+		subjects: subjects, gatewayID: gatewayID, msgs: make(chan *natsgo.Msg, chanCount), gaps: make(chan struct{}, 1),
 		topics: map[string]*subscription{}, quit: make(chan struct{}),
 	}
-	b.downSince.Store(time.Now().UnixNano())
 	b.in.init()
 	b.out.init()
 	b.dropped.init()
-	var err error
-	ready := make(chan struct{}) // closed when b.conn is set: nats.go may call the handlers before Connect returns
-	b.conn, err = cfg.connect(
-		natsgo.ConnectHandler(func(nc *natsgo.Conn) { <-ready; b.connected(nc, false) }),
-		natsgo.ReconnectHandler(func(nc *natsgo.Conn) { <-ready; b.connected(nc, true) }),
-		natsgo.DisconnectErrHandler(func(_ *natsgo.Conn, err error) { <-ready; b.disconnected(err) }),
-		natsgo.ErrorHandler(func(_ *natsgo.Conn, _ *natsgo.Subscription, err error) { <-ready; b.failed(err) }),
-	)
-	if err != nil {
-		close(ready)
-		return nil, err
-	}
-	b.requests.init(b.conn.NewInbox() + ".")
-	close(ready)
-	return b, nil
+	b.requests.init(natsgo.NewInbox() + ".")
+	return b, b.open(cfg, hooks{up: b.cameUp, down: func() { b.requests.failAll(gateway.ErrUnavailable) }, failed: b.failed})
 }
 
 // Start makes the fixed subscriptions and begins to feed the inbox.
@@ -126,45 +105,12 @@ func (b *Bus) Close(ctx context.Context) {
 	b.done.Wait()
 }
 
-// Up reports whether there is a connection, and if not, since when.
-func (b *Bus) Up() (up bool, since time.Time) {
-	return b.up.Load(), time.Unix(0, b.downSince.Load())
-}
-
-// Available implements [gateway.Bus].
-func (b *Bus) Available() bool { return b.up.Load() }
-
-// EverUp reports whether there was a connection at any time.
-func (b *Bus) EverUp() bool { return b.everUp.Load() }
-
-// Server is the name or address of the server this gateway is connected to, "" if none.
-func (b *Bus) Server() string {
-	if name := b.conn.ConnectedServerName(); name != "" {
-		return name
-	}
-	return b.conn.ConnectedAddr()
-}
-
-func (b *Bus) connected(nc *natsgo.Conn, again bool) {
-	b.maxPayload.Store(nc.MaxPayload())
-	b.up.Store(true)
-	b.downSince.Store(0)
-	b.everUp.Store(true)
-	b.log.Info("connected to NATS", "server", nc.ConnectedServerName(), "url", nc.ConnectedUrlRedacted(), "version", nc.ConnectedServerVersion())
+// cameUp handles a new connection: every one but the first is a gap.
+func (b *Bus) cameUp(again bool) {
 	if again {
 		b.stats.Reconnects.Add(1)
 		b.gap()
 	}
-}
-
-func (b *Bus) disconnected(err error) {
-	b.downSince.CompareAndSwap(0, time.Now().UnixNano()) // first: who sees that it is down reads since when
-	b.up.Store(false)
-	if b.conn.IsClosed() {
-		return
-	}
-	b.log.Warn("connection to NATS lost", "err", err)
-	b.requests.failAll(gateway.ErrUnavailable)
 }
 
 // failed handles nats.go's asynchronous errors. Messages that its chan had no room for are a gap.

@@ -76,7 +76,7 @@ func (c *ConnConfig) connect(extra ...natsgo.Option) (*natsgo.Conn, error) {
 	}
 	nc, err := natsgo.Connect(c.URL, append(opts, extra...)...)
 	if err != nil {
-		return nil, fmt.Errorf("connect to NATS at %s: %w", c.URL, err)
+		return nil, fmt.Errorf("connect to NATS at %s: %w", c.Redacted(), err)
 	}
 	return nc, nil
 }

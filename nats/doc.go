@@ -7,7 +7,8 @@
 //
 //	subject.go   topics, events and ids as subject tokens; the subjects of the contract
 //	header.go    header values
-//	conn.go      a connection with the product's options
+//	conn.go      how to reach NATS, and the options every connection has
+//	link.go      a connection that comes and goes, and what is known of it
 //	bus.go       gateway.Bus: subscriptions, broadcasts, casts, joined and left
 //	outbound.go  the queue to the writer; confirmation of subscriptions
 //	request.go   requests whose answers come through the one reader

@@ -73,7 +73,7 @@ func startBusWith(t testing.TB, url string, inbox gateway.Inbox) *Bus {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { closeBus(b) })
-	waitFor(t, "the bus is up", func() bool { up, _ := b.Up(); return up })
+	waitFor(t, "the bus is up", func() bool { return b.Available() })
 	return b
 }
 

@@ -113,7 +113,7 @@ func TestCloseSendsWhatWaits(t *testing.T) {
 	if err := b.Start(&recorder{}); err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, "the bus is up", func() bool { up, _ := b.Up(); return up })
+	waitFor(t, "the bus is up", func() bool { return b.Available() })
 	waiting := make(chan error, 1)
 	silent := listen(t, nc, "phx.event.>")
 	if err := b.Call(&gateway.Event{Topic: "room:a", Name: "ask"}, time.Minute, func(_ *gateway.Answer, err error) { waiting <- err }); err != nil {

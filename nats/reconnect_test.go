@@ -20,7 +20,7 @@ func TestServerRestart(t *testing.T) {
 	subscribe(t, b, "room:c")
 	servers.Restart(0)
 	waitFor(t, "the gap", func() bool { return r.count("gap") > 0 })
-	waitFor(t, "the bus is up", func() bool { up, _ := b.Up(); return up })
+	waitFor(t, "the bus is up", func() bool { return b.Available() })
 	nc := backend(t, servers.URL(0))
 	for topic, subject := range map[string]string{"room:a": "phx.topic.room.a", "room:c": "phx.topic.room.c"} {
 		arrives(t, nc, r, subject, "topic "+topic+" back {}")
@@ -60,7 +60,7 @@ func TestBeforeNATSIsThere(t *testing.T) {
 		t.Fatal("up without a server")
 	}
 	servers.Restart(0)
-	waitFor(t, "the bus is up", func() bool { up, _ := b.Up(); return up })
+	waitFor(t, "the bus is up", func() bool { return b.Available() })
 	subscribe(t, b, "room:a")
 	nc := backend(t, servers.URL(0))
 	arrives(t, nc, r, "phx.topic.room.a", "topic room:a back {}")

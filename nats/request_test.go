@@ -104,7 +104,7 @@ func TestRequestsFailWithTheConnection(t *testing.T) {
 			t.Fatalf("%v, want ErrUnavailable", got.err)
 		}
 	}
-	waitFor(t, "the bus is down", func() bool { up, _ := b.Up(); return !up })
+	waitFor(t, "the bus is down", func() bool { return !b.Available() })
 	e := &gateway.Event{Topic: "room:a", Name: "e", Payload: []byte(`{}`)}
 	for name, err := range map[string]error{
 		"broadcast": b.Broadcast(e), "cast": b.Cast(e), "joined": b.Joined(e), "left": b.Left(e, "left"),

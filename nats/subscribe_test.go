@@ -90,7 +90,7 @@ func TestOutboundFull(t *testing.T) {
 		cancel() // nothing that waits will go
 		b.Close(ended)
 	}()
-	waitFor(t, "the bus is up", func() bool { up, _ := b.Up(); return up })
+	waitFor(t, "the bus is up", func() bool { return b.Available() })
 	e := &gateway.Event{Topic: "room:a", Name: "e", Payload: make([]byte, 1<<20-1000)}
 	taken := 0
 	for ; taken < 100; taken++ {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/phxgate/phxgate/gateway/rules"
 	"github.com/phxgate/phxgate/internal/chatpage"
+	"github.com/phxgate/phxgate/internal/settings"
 	"github.com/phxgate/phxgate/nats"
 )
 
@@ -62,7 +63,7 @@ func dev(args []string) int {
 }
 
 func runDev(ctx context.Context, gateways int, data string) error {
-	s, log, err := devSettings(data)
+	s, log, err := devConfig(data)
 	if err != nil {
 		return err
 	}
@@ -87,9 +88,9 @@ func runDev(ctx context.Context, gateways int, data string) error {
 	return runGateway(ctx, s, log, devPages(nil))
 }
 
-// devSettings reads the environment; the rules are the built-in ones unless CHANNELS_FILE is set.
-func devSettings(data string) (*settings, *slog.Logger, error) {
-	environ := environment()
+// devConfig reads the environment; the rules are the built-in ones unless CHANNELS_FILE is set.
+func devConfig(data string) (*config, *slog.Logger, error) {
+	environ := settings.Environment()
 	own := environ["CHANNELS_FILE"] == ""
 	if own {
 		// The children of a fleet read the same file.
@@ -111,7 +112,7 @@ func devSettings(data string) (*settings, *slog.Logger, error) {
 			return nil, nil, err
 		}
 	}
-	return s, newLogger(s.LogLevel), nil
+	return s, settings.NewLogger(s.LogLevel), nil
 }
 
 // devNATSPort is where every NATS client looks first.
@@ -140,12 +141,12 @@ func startDevNATS(data string) (*nats.Embedded, error) {
 }
 
 // startDevAuthz answers connects and joins: everybody may, under the name they give themselves.
-func startDevAuthz(s *settings, log *slog.Logger) (*nats.Responder, error) {
+func startDevAuthz(s *config, log *slog.Logger) (*nats.Responder, error) {
 	subjects, err := nats.NewSubjects(s.Prefix)
 	if err != nil {
 		return nil, err
 	}
-	cfg := s.connConfig("phxgate-dev-authz", log)
+	cfg := s.NATS.Conn("phxgate-dev-authz", log)
 	return nats.Respond(cfg, "authz", map[string]func([]byte) []byte{subjects.AuthzConnect(): devConnect, subjects.AuthzJoin(): devJoin})
 }
 

@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/phxgate/phxgate/internal/balancer"
+	"github.com/phxgate/phxgate/internal/settings"
 )
 
 // fleet is the gateways of `gateway dev --gateways n`: child processes on ports of their own, so that one can be killed for real.
@@ -42,8 +43,8 @@ type fleetMember struct {
 const restartAfter = 5 * time.Second
 
 // runDevFleet runs n children and a balancer in front of them until ctx ends.
-func runDevFleet(ctx context.Context, n int, s *settings, log *slog.Logger) error {
-	ln, err := listen(s.Listen, "LISTEN")
+func runDevFleet(ctx context.Context, n int, s *config, log *slog.Logger) error {
+	ln, err := settings.Listen("LISTEN", s.Listen)
 	if err != nil {
 		return err
 	}
@@ -84,7 +85,7 @@ func runDevFleet(ctx context.Context, n int, s *settings, log *slog.Logger) erro
 }
 
 // run keeps one child running until ctx ends.
-func (f *fleet) run(ctx context.Context, m *fleetMember, addr, pages string, s *settings) error {
+func (f *fleet) run(ctx context.Context, m *fleetMember, addr, pages string, s *config) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err

@@ -5,6 +5,8 @@ package main
 import (
 	"fmt"
 	"os"
+
+	"github.com/phxgate/phxgate/internal/settings"
 )
 
 func main() { os.Exit(run(os.Args[1:])) }
@@ -18,7 +20,7 @@ func run(args []string) int {
 		fmt.Print(help())
 		return 0
 	case args[0] == "check-config" && len(args) == 1:
-		if _, err := load(environment()); err != nil {
+		if _, err := load(settings.Environment()); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}

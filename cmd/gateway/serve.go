@@ -20,17 +20,18 @@ import (
 	"github.com/phxgate/phxgate/gateway"
 	"github.com/phxgate/phxgate/gateway/rules"
 	"github.com/phxgate/phxgate/internal/admin"
+	"github.com/phxgate/phxgate/internal/settings"
 	"github.com/phxgate/phxgate/nats"
 )
 
 // serve runs one gateway until SIGTERM or SIGINT.
 func serve() int {
-	s, err := load(environment())
+	s, err := load(settings.Environment())
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	log := newLogger(s.LogLevel)
+	log := settings.NewLogger(s.LogLevel)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	if err := runGateway(ctx, s, log, childPages()); err != nil {
@@ -40,14 +41,8 @@ func serve() int {
 	return 0
 }
 
-func newLogger(level logLevel) *slog.Logger {
-	var l slog.Level
-	_ = l.UnmarshalText([]byte(level)) // checked when it was parsed
-	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: l}))
-}
-
 // runGateway builds a gateway of the settings, runs it until ctx ends, and drains it. pages serves paths that are no sockets; nil: 404.
-func runGateway(ctx context.Context, s *settings, log *slog.Logger, pages http.Handler) error {
+func runGateway(ctx context.Context, s *config, log *slog.Logger, pages http.Handler) error {
 	if s.GatewayID == "" {
 		s.GatewayID = gatewayID(strings.ToLower(rand.Text()[:8]))
 	}
@@ -56,7 +51,7 @@ func runGateway(ctx context.Context, s *settings, log *slog.Logger, pages http.H
 	if err != nil {
 		return fmt.Errorf("SUBJECT_PREFIX: %w", err)
 	}
-	ln, err := listen(s.Listen, "LISTEN")
+	ln, err := settings.Listen("LISTEN", s.Listen)
 	if err != nil {
 		return err
 	}
@@ -66,12 +61,13 @@ func runGateway(ctx context.Context, s *settings, log *slog.Logger, pages http.H
 			return err
 		}
 	}
-	adminLn, err := listen(s.AdminListen, "ADMIN_LISTEN")
+	adminLn, err := settings.Listen("ADMIN_LISTEN", s.AdminListen)
 	if err != nil {
 		return err
 	}
 	defer adminLn.Close()
-	bus, err := nats.Dial(s.connConfig("phxgate-gateway/"+s.GatewayID, log), subjects, s.GatewayID)
+	conn := s.NATS.Conn("phxgate-gateway/"+s.GatewayID, log)
+	bus, err := nats.Dial(conn, subjects, s.GatewayID)
 	if err != nil {
 		return err
 	}
@@ -95,7 +91,7 @@ func runGateway(ctx context.Context, s *settings, log *slog.Logger, pages http.H
 	if err := errors.Join(srv.RegisterMetrics(ops.Meter()), bus.RegisterMetrics(ops.Meter())); err != nil {
 		return err
 	}
-	log.Info("gateway listens", "listen", ln.Addr().String(), "socket", cfg.SocketPath+"/websocket", "admin", adminLn.Addr().String(), "nats", s.NATSURL)
+	log.Info("gateway listens", "listen", ln.Addr().String(), "socket", cfg.SocketPath+"/websocket", "admin", adminLn.Addr().String(), "nats", conn.Redacted())
 
 	adminCtx, stopAdmin := context.WithCancel(context.Background())
 	defer stopAdmin()
@@ -113,28 +109,12 @@ func runGateway(ctx context.Context, s *settings, log *slog.Logger, pages http.H
 	return errors.Join(serveErr, side.Wait())
 }
 
-// connConfig is how the settings reach NATS.
-func (s *settings) connConfig(name string, log *slog.Logger) nats.ConnConfig {
-	return nats.ConnConfig{
-		URL: s.NATSURL, Name: name, Creds: s.NATSCreds, NKey: s.NATSNKey, CA: s.NATSCA, Cert: s.NATSCert, Key: s.NATSKey, Log: log,
-	}
-}
-
-// ready says why the gateway is not ready. A NATS hiccup shorter than the grace does not count, once there was a connection.
+// ready says why the gateway is not ready.
 func ready(srv *gateway.Server, bus *nats.Bus, grace time.Duration) error {
 	if srv.Draining() {
 		return errors.New("draining")
 	}
-	up, since := bus.Up()
-	switch {
-	case up:
-		return nil
-	case !bus.EverUp():
-		return errors.New("NATS is not there yet")
-	case time.Since(since) > grace:
-		return fmt.Errorf("NATS has been away for %v", time.Since(since).Round(time.Second))
-	}
-	return nil
+	return bus.Ready(grace)
 }
 
 // reloadRules rereads the channel rules on SIGHUP; a file with a mistake is refused and the old rules stay.
@@ -159,15 +139,6 @@ func reloadRules(ctx context.Context, file string, srv *gateway.Server, log *slo
 			log.Info("channel rules reloaded", "file", file, "rules", len(set.Rules))
 		}
 	}
-}
-
-// listen opens a TCP listener and names the variable if it cannot.
-func listen(addr, variable string) (net.Listener, error) {
-	ln, err := net.Listen("tcp", addr)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", variable, err)
-	}
-	return ln, nil
 }
 
 // listenTLS puts TLS on a listener; the files are reread when they change.

@@ -129,7 +129,7 @@ func (c *Cluster) start(i int) *Gateway {
 		g.done <- err
 	}()
 	c.t.Cleanup(g.Drain)
-	WaitFor(c.t, "connection to NATS", func() bool { up, _ := bus.Up(); return up })
+	WaitFor(c.t, "connection to NATS", func() bool { return bus.Available() })
 	return g
 }
 

@@ -22,7 +22,8 @@ var allowed = map[string][]string{
 	"authz":         {module + "gateway/phx"},
 	"nats": {module + "gateway", module + "gateway/phx", module + "authz", "github.com/nats-io/nats.go", "github.com/nats-io/nats-server/v2/server",
 		"golang.org/x/time/rate", "go.opentelemetry.io/otel/"},
-	"cmd/gateway": {module + "gateway", module + "gateway/rules", module + "nats", module + "internal/", "github.com/caarlos0/env/v11", "golang.org/x/sync/errgroup"},
+	"cmd/gateway":      {module + "gateway", module + "gateway/rules", module + "nats", module + "internal/", "golang.org/x/sync/errgroup"},
+	"cmd/presence-svc": {module + "nats", module + "internal/"},
 }
 
 func TestImports(t *testing.T) {

@@ -1,0 +1,95 @@
+package settings
+
+import (
+	"encoding"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Types that parse strictly.
+type (
+	// Count is a whole number of 1 or more.
+	Count int
+	// Duration is more than zero and carries a unit.
+	Duration time.Duration
+	// CIDRs are networks, separated by commas; an address stands for itself.
+	CIDRs []netip.Prefix
+	// Names are header names, separated by commas.
+	Names []string
+	// LogLevel is debug, info, warn or error.
+	LogLevel string
+)
+
+var (
+	_ encoding.TextUnmarshaler = (*Count)(nil)
+	_ encoding.TextUnmarshaler = (*Duration)(nil)
+	_ encoding.TextUnmarshaler = (*CIDRs)(nil)
+	_ encoding.TextUnmarshaler = (*Names)(nil)
+	_ encoding.TextUnmarshaler = (*LogLevel)(nil)
+)
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (c *Count) UnmarshalText(b []byte) error {
+	n, err := strconv.ParseUint(string(b), 10, 40)
+	if err != nil || n == 0 {
+		return fmt.Errorf("%q is not a whole number of 1 or more", b)
+	}
+	*c = Count(n)
+	return nil
+}
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (d *Duration) UnmarshalText(b []byte) error {
+	v, err := time.ParseDuration(string(b))
+	if err != nil {
+		return fmt.Errorf("%q is not a duration with a unit, such as 500ms or 60s", b)
+	}
+	if v <= 0 {
+		return fmt.Errorf("%q must be more than zero", b)
+	}
+	*d = Duration(v)
+	return nil
+}
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (c *CIDRs) UnmarshalText(b []byte) error {
+	*c = nil
+	for part := range strings.SplitSeq(string(b), ",") {
+		part = strings.TrimSpace(part)
+		p, err := netip.ParsePrefix(part)
+		if err != nil {
+			a, errAddr := netip.ParseAddr(part)
+			if errAddr != nil {
+				return fmt.Errorf("%q is not a CIDR such as 10.0.0.0/8", part)
+			}
+			p = netip.PrefixFrom(a, a.BitLen())
+		}
+		*c = append(*c, p.Masked())
+	}
+	return nil
+}
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (n *Names) UnmarshalText(b []byte) error {
+	*n = nil
+	for part := range strings.SplitSeq(string(b), ",") {
+		if part = strings.TrimSpace(part); part == "" || strings.ContainsAny(part, " \t:") {
+			return fmt.Errorf("%q is not a list of header names such as user-agent,origin", b)
+		}
+		*n = append(*n, part)
+	}
+	return nil
+}
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (l *LogLevel) UnmarshalText(b []byte) error {
+	switch string(b) {
+	case "debug", "info", "warn", "error":
+		*l = LogLevel(b)
+		return nil
+	}
+	return fmt.Errorf("%q is none of debug, info, warn, error", b)
+}
