@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	natsgo "github.com/nats-io/nats.go"
 
@@ -31,7 +32,7 @@ func TestServerRestart(t *testing.T) {
 	if r.count("topic room:b back {}") != 0 {
 		t.Error("an unsubscribed topic came back")
 	}
-	if b.stats.Reconnects.Load() == 0 || !b.EverUp() {
+	if b.stats.Reconnects.Load() == 0 || !b.everUp.Load() {
 		t.Error("no reconnect was counted")
 	}
 }
@@ -56,7 +57,7 @@ func TestBeforeNATSIsThere(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { closeBus(b) })
-	if up, _ := b.Up(); up || b.EverUp() {
+	if b.Available() || b.Ready(time.Hour) == nil {
 		t.Fatal("up without a server")
 	}
 	servers.Restart(0)

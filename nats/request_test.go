@@ -119,7 +119,7 @@ func TestRequestsFailWithTheConnection(t *testing.T) {
 	if err := within(t, "the end of a subscription", subscribed); err != gateway.ErrUnavailable {
 		t.Errorf("subscribe while NATS is away: %v, want ErrUnavailable", err)
 	}
-	if _, since := b.Up(); time.Since(since) > time.Minute || r.count("gap") != 0 {
-		t.Errorf("away since %v, %d gaps before it is back", since, r.count("gap"))
+	if b.Ready(time.Minute) != nil || b.Ready(0) == nil || r.count("gap") != 0 {
+		t.Errorf("ready within a minute's grace: %v, without: %v; %d gaps before it is back", b.Ready(time.Minute), b.Ready(0), r.count("gap"))
 	}
 }
