@@ -1,6 +1,11 @@
 package gateway
 
-import "github.com/gobwas/ws"
+import (
+	"net/http"
+	"time"
+
+	"github.com/gobwas/ws"
+)
 
 // cause says why a socket ended. It is the label of a metric and is never sent to the client: a close frame carries the code alone
 // (contract, "One channel, one socket").
@@ -65,4 +70,126 @@ func (c cause) left() string {
 		return leftDrained
 	}
 	return leftDisconnected
+}
+
+// closeGrace bounds the time between a close frame and the end of the TCP connection; with the scan it stays under the contract's 5 s.
+const closeGrace = 4 * time.Second
+
+// closeSocket ends a socket from this side: channels end, the close frame goes out behind what waits.
+func (l *loop) closeSocket(s *socket, c cause) {
+	if s.state != open {
+		if s.state != closing {
+			l.abort(s, c)
+		}
+		return
+	}
+	l.endSocket(s, c, c.code())
+}
+
+// endSocket sends a close frame (code 0: an empty one) and lets the connection end.
+func (l *loop) endSocket(s *socket, c cause, code ws.StatusCode) {
+	l.endChannels(s, c)
+	l.send(s, appendClose(nil, code))
+	l.linger(s, c)
+}
+
+// linger leaves the rest to the peer: what waits is written, the sending side closed, and the connection freed when the peer's side ends or the
+// grace is over.
+func (l *loop) linger(s *socket, c cause) {
+	if s.state == gone {
+		return
+	}
+	l.ended(s, c)
+	s.state = closing
+	s.deadline = l.after(closeGrace)
+	l.forget(s)
+	if !s.watchesWrite {
+		l.markDirty(s)
+	}
+}
+
+// abort ends a socket at once, without a close frame.
+func (l *loop) abort(s *socket, c cause) {
+	if s.state == gone {
+		return
+	}
+	l.endChannels(s, c)
+	l.ended(s, c)
+	l.discard(s, true)
+}
+
+// ended counts the end of a socket once and takes its id.
+func (l *loop) ended(s *socket, c cause) {
+	if s.state == closing {
+		return
+	}
+	l.stats.socketsEnded.add(int(c), 1)
+	if s.state == open {
+		l.stats.sockets.add(-1)
+	}
+	if s.id != "" {
+		p := l.ids[s.id]
+		if p == s {
+			if s.nextSameID == nil {
+				delete(l.ids, s.id)
+			} else {
+				l.ids[s.id] = s.nextSameID
+			}
+		} else {
+			for ; p != nil; p = p.nextSameID {
+				if p.nextSameID == s {
+					p.nextSameID = s.nextSameID
+					break
+				}
+			}
+		}
+		s.nextSameID = nil
+	}
+}
+
+// discard gives back everything the socket holds.
+func (l *loop) discard(s *socket, abort bool) {
+	s.tr.close(s, abort)
+	l.release(s)
+}
+
+// release forgets the socket; its connection is somebody else's or closed.
+func (l *loop) release(s *socket) {
+	l.forget(s)
+	if s.out != nil {
+		s.out.reset()
+		l.outboxes = append(l.outboxes, s.out)
+		s.out = nil
+	}
+	s.state = gone
+	l.slots[s.slot] = nil
+	l.free = append(l.free, s.slot)
+	l.srv.open.Add(-1)
+}
+
+// closeAll closes every socket.
+func (l *loop) closeAll(c cause) {
+	for _, s := range l.slots {
+		if s == nil {
+			continue
+		}
+		if s.state == open {
+			l.closeSocket(s, c)
+		} else if s.state != closing {
+			l.refuse(s, refusal{status: http.StatusServiceUnavailable, text: "draining"})
+		}
+	}
+	l.flushSockets()
+}
+
+// peerGone handles the end of the client's side of the connection.
+func (l *loop) peerGone(s *socket) {
+	if s.state == gone {
+		return
+	}
+	if s.state != closing {
+		l.endChannels(s, causeClient)
+		l.ended(s, causeClient)
+	}
+	l.discard(s, false)
 }

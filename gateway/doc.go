@@ -1,0 +1,22 @@
+// Package gateway is one gateway: WebSocket sockets in, channels in the middle, fan-out out. It speaks the Phoenix Channels protocol (Phoenix 1.8) to clients and knows
+// nothing of NATS: bus.go declares what it needs of the outside.
+//
+// The way of a message, file by file:
+//
+//	poller_linux.go, transport_*.go  bytes of a socket; loop.go turns the wheel
+//	read.go          bytes to frames to messages (websocket.go knows RFC 6455, phx the messages)
+//	dispatch.go      heartbeat, join, leave or event
+//	join.go          a join, from the request to the reply
+//	waiting.go       whose turn it is: what waits behind a join or a call
+//	event.go         what the channel's rule does with an event, and what a backend's answer does
+//	control.go       what backends order: pushes, closes, kicks; gaps
+//	hub.go           a broadcast from the bus to the loops that have members; its frames are made here
+//	topic.go         fan-out to the members of one loop
+//	send.go, outbox.go  frames to bytes, one write for each socket and turn
+//	close.go         why and how sockets end; channel.go the same for channels
+//
+// and of a connection: accept_linux.go, handshake.go (origin.go, query.go), then socket.go.
+//
+// One goroutine, the loop, owns a socket and everything of it; no lock is taken on that way but the hub's. Other goroutines send the loop mail (mailbox.go). Nothing
+// in a loop waits for anything remote. The package promises the order of each client's and each backend's messages as docs/architecture.md says, and delivers at most once.
+package gateway

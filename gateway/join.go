@@ -1,0 +1,181 @@
+package gateway
+
+import (
+	"errors"
+	"time"
+
+	"github.com/phxgate/phxgate/gateway/phx"
+	"github.com/phxgate/phxgate/gateway/rules"
+)
+
+// join handles phx_join on a topic without a channel (Phoenix 1.8 socket.ex, handle_in/4). replaces is the join_ref of the channel that was ended
+// for it, nil if there was none.
+func (l *loop) join(s *socket, it item, topicName string, replaces *phx.Ref) {
+	refuse := func(joinRef phx.Ref, body []byte, outcome int) {
+		l.stats.joins.add(outcome, 1)
+		l.reply(s, joinRef, it.ref, topicName, "error", body)
+		if replaces != nil {
+			l.notice(s, *replaces, topicName, "phx_close", emptyObject)
+		}
+	}
+	if !validTopic(topicName) {
+		refuse(it.joinRef, reasonBody(reasonInvalidTopic), joinRefused)
+		return
+	}
+	rule := l.srv.rules.Load().Match(topicName)
+	switch {
+	case rule == nil:
+		refuse("", reasonBody(reasonUnmatchedTopic), joinUnmatched)
+		return
+	case len(s.channels) >= l.srv.cfg.MaxChannelsPerSocket:
+		refuse(it.joinRef, reasonBody(reasonTooManyChannels), joinRefused)
+		return
+	case rule.Join == rules.JoinDeny:
+		refuse(it.joinRef, reasonBody(reasonUnauthorized), joinRefused)
+		return
+	case rule.Join == rules.JoinAllow && !l.srv.bus.Available():
+		refuse(it.joinRef, reasonBody(reasonUnavailable), joinUnavailable)
+		return
+	}
+	s.joins++
+	ch := &channel{socket: s, member: -1, n: s.joins, nullRef: it.joinRef == "", tag: it.joinRef.Or(it.ref), assigns: s.assigns}
+	ch.more = &channelMore{params: it.payload, ref: it.ref, replaces: replaces, limiter: newLimiter(rule.Limits)}
+	if !l.charge(ch, it.size()) {
+		refuse(it.joinRef, reasonBody(reasonOverloaded), joinRefused)
+		return
+	}
+	var confirmed bool
+	ch.topic, confirmed = l.srv.hub.acquire(topicName, l, func(err error) {
+		l.mailbox.post(mailFunc(func(l *loop) { l.joinConfirmed(ch, err) }))
+	})
+	ch.more.confirmed = confirmed
+	s.channels = append(s.channels, ch)
+	if rule.Join == rules.JoinAllow {
+		ch.more.decision = &JoinDecision{OK: true, Response: emptyObject, Assigns: s.assigns}
+		l.tryJoin(ch)
+		return
+	}
+	l.srv.authorizer.AuthorizeJoin(&JoinRequest{
+		Topic: topicName, Params: it.payload, Channel: ch.id(), SocketID: s.id, Assigns: s.assigns,
+		Transport: "websocket", Peer: s.peer.String(),
+	}, func(d *JoinDecision, err error) {
+		l.mailbox.post(mailFunc(func(l *loop) { l.joinDecided(ch, d, err) }))
+	})
+}
+
+// joinConfirmed goes on when the topic's subscription is in force, or cannot be.
+func (l *loop) joinConfirmed(ch *channel, err error) {
+	if ch.state != joining {
+		return
+	}
+	if err != nil {
+		reason := reasonUnavailable
+		if ch.more.decision == nil {
+			reason = reasonAuthzUnavailable // the authorizer is asked over the same connection
+		}
+		l.refuseJoin(ch, reasonBody(reason), joinUnavailable)
+		return
+	}
+	ch.more.confirmed = true
+	l.tryJoin(ch)
+}
+
+// joinDecided goes on when the authorizer has answered.
+func (l *loop) joinDecided(ch *channel, d *JoinDecision, err error) {
+	if ch.state != joining {
+		return
+	}
+	switch {
+	case errors.Is(err, ErrTooLarge):
+		l.refuseJoin(ch, reasonBody(reasonPayloadTooLarge), joinRefused)
+	case err != nil:
+		l.srv.warn("join not decided", "channel", ch.id(), "err", err)
+		l.refuseJoin(ch, reasonBody(reasonAuthzUnavailable), joinUnavailable)
+	case !d.OK:
+		l.refuseJoin(ch, d.Response, joinRefused)
+	case !d.ExpiresAt.IsZero() && !d.ExpiresAt.After(time.Now()):
+		l.refuseJoin(ch, reasonBody(reasonUnauthorized), joinRefused)
+	default:
+		ch.more.decision = d
+		l.tryJoin(ch)
+	}
+}
+
+// tryJoin completes the join if both the decision and the subscription are there.
+func (l *loop) tryJoin(ch *channel) {
+	m := ch.more
+	if m.decision == nil || !m.confirmed {
+		return
+	}
+	d, s := m.decision, ch.socket
+	// What came before this moment is not for the new member.
+	l.flushTopic(ch.topic)
+	ch.state = joined
+	ch.assigns = d.Assigns
+	if d.HasEvents {
+		m.events = make(map[string]struct{}, len(d.Events))
+		for _, e := range d.Events {
+			m.events[e] = struct{}{}
+		}
+	}
+	if !d.ExpiresAt.IsZero() {
+		m.expires = l.at(d.ExpiresAt)
+		l.deadlineBy(s, m.expires)
+	}
+	ch.topic.addMember(ch)
+	l.srv.hub.joined(ch.topic.name, s.serializer)
+	l.stats.joins.add(joinOK, 1)
+	l.stats.channels.add(1)
+	l.reply(s, ch.joinRef(), m.ref, ch.topic.name, "ok", d.Response)
+	if m.replaces != nil {
+		l.notice(s, *m.replaces, ch.topic.name, "phx_close", emptyObject)
+	}
+	params := m.params
+	m.decision, m.replaces, m.ref = nil, nil, ""
+	if rule := l.ruleOf(ch); rule == nil || !rule.NeedsParams() {
+		m.params = nil
+	}
+	joinCharge := m.charged
+	for i := range m.waiting {
+		joinCharge -= m.waiting[i].size()
+	}
+	l.charge(ch, -max(joinCharge, 0))
+	e := l.eventOf(ch)
+	e.Payload = params
+	if err := l.srv.bus.Joined(e); err != nil {
+		l.stats.dropped.add(droppedJoined, 1)
+	}
+	ch.trim()
+	l.resume(ch)
+}
+
+// refuseJoin answers a join with an error. What waited behind it is handled as on a topic that is not joined.
+func (l *loop) refuseJoin(ch *channel, body []byte, outcome int) {
+	s, m := ch.socket, ch.more
+	l.stats.joins.add(outcome, 1)
+	l.removeChannel(ch)
+	l.reply(s, ch.joinRef(), m.ref, ch.topic.name, "error", body)
+	if m.replaces != nil {
+		l.notice(s, *m.replaces, ch.topic.name, "phx_close", emptyObject)
+	}
+	l.again(s, ch.topic.name, m.waiting)
+}
+
+// rejoin handles phx_join on a topic that has a channel: the older one ends at once, the join is decided as any other, and the old one's phx_close follows
+// its reply (Phoenix 1.8 socket.ex, shutdown_duplicate_channel/1).
+func (l *loop) rejoin(ch *channel, it item) {
+	s, old := ch.socket, ch.joinRef()
+	l.endChannel(ch, leftRejoined)
+	l.join(s, it, ch.topic.name, &old)
+}
+
+// validTopic reports whether a topic is within the contract's limits: 1-255 bytes and at most 16 parts.
+func validTopic(topic string) bool {
+	parts := 1
+	for i := range len(topic) {
+		if topic[i] == ':' {
+			parts++
+		}
+	}
+	return topic != "" && len(topic) <= 255 && parts <= 16
+}
