@@ -47,7 +47,7 @@ type channel struct {
 // channelMore is what few channels have.
 type channelMore struct {
 	waiting   []item // events, leaves and joins that wait for their turn, in order
-	charged   int    // bytes counted in socket.waiting and loop.waitingBytes: of waiting, and of the join while it is under way
+	charged   int    // bytes counted in socket.waiting and Server.waitingBytes: of waiting, and of the join while it is under way
 	params    []byte // join params, while joining and where a rule needs them later
 	ref       phx.Ref
 	reason    string   // for phx.left, while draining

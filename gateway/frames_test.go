@@ -82,8 +82,8 @@ func TestFramesWhateverTheCuts(t *testing.T) {
 			t.Errorf("%s: %d bytes written, want %d; state %d", name, len(got), len(want), s.state)
 		}
 	}
-	if l.inboundBytes != 0 {
-		t.Errorf("%d bytes are counted as kept, nothing is", l.inboundBytes)
+	if l.srv.inboundBytes.Load() != 0 {
+		t.Errorf("%d bytes are counted as kept, nothing is", l.srv.inboundBytes.Load())
 	}
 }
 
@@ -134,8 +134,8 @@ func TestFrameViolations(t *testing.T) {
 			}
 		}
 	}
-	if l.inboundBytes != 0 {
-		t.Errorf("%d bytes are counted as kept, nothing is", l.inboundBytes)
+	if l.srv.inboundBytes.Load() != 0 {
+		t.Errorf("%d bytes are counted as kept, nothing is", l.srv.inboundBytes.Load())
 	}
 }
 
@@ -152,7 +152,7 @@ func TestInboundTotal(t *testing.T) {
 	_, middle := begin(20_000)
 	tr, large := begin(65_000)
 	if large.state != open || middle.state != open {
-		t.Fatalf("closed below the limit: %d bytes are kept", l.inboundBytes)
+		t.Fatalf("closed below the limit: %d bytes are kept", l.srv.inboundBytes.Load())
 	}
 	l.feed(middle, make([]byte, 20_000))
 	l.flushSockets()
@@ -162,8 +162,8 @@ func TestInboundTotal(t *testing.T) {
 	if f := tr.frames(t); len(f) != 1 || !bytes.Equal(f[0].Payload, []byte{0x03, 0xf1}) {
 		t.Errorf("got %v, want close 1009", f)
 	}
-	if want := small.in.accounted + middle.in.accounted; l.inboundBytes != want {
-		t.Errorf("%d bytes are counted, %d are kept", l.inboundBytes, want)
+	if want := small.in.accounted + middle.in.accounted; l.srv.inboundBytes.Load() != int64(want) {
+		t.Errorf("%d bytes are counted, %d are kept", l.srv.inboundBytes.Load(), want)
 	}
 }
 
@@ -223,8 +223,8 @@ func FuzzFrames(f *testing.F) {
 		}
 		l.abort(a, causeClient)
 		l.abort(b, causeClient)
-		if l.inboundBytes != 0 {
-			t.Fatalf("%d bytes are counted though no socket is left", l.inboundBytes)
+		if l.srv.inboundBytes.Load() != 0 {
+			t.Fatalf("%d bytes are counted though no socket is left", l.srv.inboundBytes.Load())
 		}
 		l.mailbox.take(nil)
 	})

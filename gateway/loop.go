@@ -53,10 +53,7 @@ type loop struct {
 	event      Event  // what is being handed to the bus
 	payload    []byte // of a broadcast with keys that its rule sets
 
-	inboundBytes int // held by incomplete frames and messages
-	waitingBytes int // held by what waits at channels
-	inboundLimit int // of each of the two
-	stopping     bool
+	stopping bool
 }
 
 func newLoop(srv *Server, id int) (*loop, error) {
@@ -68,7 +65,6 @@ func newLoop(srv *Server, id int) (*loop, error) {
 		srv: srv, id: id, poller: p, mailbox: newMailbox(p.wake), stats: srv.stats, now: srv.tick(),
 		ids: map[string]*socket{}, excluded: map[*channel][]int{}, draining: map[*channel]tick{}, gaps: map[tick][]*channel{},
 		scratch: make([]byte, scratchBytes), gather: make([]byte, gatherBytes), headReader: newHeadReader(),
-		inboundLimit: max(srv.cfg.InboundBytesTotal/srv.cfg.Loops, 1),
 	}
 	return l, nil
 }

@@ -24,6 +24,8 @@ func (srv *Server) RegisterMetrics(m metric.Meter) error {
 		{"phxgate.sockets", "Sockets that are open.", s.sockets.load},
 		{"phxgate.connections", "TCP connections that are held, upgraded or not.", srv.open.Load},
 		{"phxgate.channels", "Channels that are joined.", s.channels.load},
+		{"phxgate.inbound.bytes", "Bytes of messages from clients that are not complete yet.", srv.inboundBytes.Load},
+		{"phxgate.waiting.bytes", "Bytes of clients' events that wait for their turn.", srv.waitingBytes.Load},
 		{"phxgate.topics", "Topics that are subscribed on the bus.", func() int64 { return int64(srv.hub.count()) }},
 	}
 	counters := []single{

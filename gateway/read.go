@@ -164,21 +164,21 @@ func (l *loop) message(s *socket, op ws.OpCode, payload []byte) {
 // forget lets go of what the socket kept.
 func (l *loop) forget(s *socket) {
 	if s.in != nil {
-		l.inboundBytes -= s.in.accounted
+		l.srv.inboundBytes.Add(-int64(s.in.accounted))
 		s.in = nil
 	}
 }
 
-// account counts what the socket keeps; beyond this loop's share of INBOUND_BYTES_TOTAL the largest keepers lose what they keep and are doomed. The socket
+// account counts what the socket keeps; beyond INBOUND_BYTES_TOTAL the largest keepers of this loop lose what they keep and are doomed. The socket
 // itself may be one of them: its caller looks at doom.
 func (l *loop) account(s *socket) {
 	held := len(s.in.buf) + len(s.in.message)
 	if s.in.hs != nil {
 		held += len(s.in.hs.head)
 	}
-	l.inboundBytes += held - s.in.accounted
+	l.srv.inboundBytes.Add(int64(held - s.in.accounted))
 	s.in.accounted = held
-	for l.inboundBytes > l.inboundLimit {
+	for l.srv.inboundBytes.Load() > int64(l.srv.cfg.InboundBytesTotal) {
 		var largest *socket
 		for _, o := range l.slots {
 			if o != nil && o.in != nil && (largest == nil || o.in.accounted > largest.in.accounted) {

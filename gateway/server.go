@@ -30,9 +30,13 @@ type Server struct {
 	started    time.Time
 	pages      *pages
 
-	open     atomic.Int64   // connections that are held, upgraded or not
-	next     atomic.Uint32  // which loop gets the next one
-	draining atomic.Bool    // no new sockets
+	open     atomic.Int64  // connections that are held, upgraded or not
+	next     atomic.Uint32 // which loop gets the next one
+	draining atomic.Bool   // no new sockets
+
+	inboundBytes atomic.Int64 // held by incomplete frames and messages
+	waitingBytes atomic.Int64 // held by what waits at channels
+
 	streams  sync.WaitGroup // goroutines of sockets that are streams
 	warnings *rate.Limiter  // of log lines that a client can cause
 }

@@ -77,7 +77,7 @@ type inbound struct {
 	message   []byte    // unmasked payloads of the fragments so far
 	op        ws.OpCode // of the fragmented message; 0: none
 	since     tick      // when the incomplete message began
-	accounted int       // bytes counted in loop.inboundBytes
+	accounted int       // bytes counted in Server.inboundBytes
 	hs        *handshake
 }
 

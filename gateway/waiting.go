@@ -36,12 +36,12 @@ func (it *item) size() int {
 // charge counts bytes that wait at a channel; false if there is no room for them. A negative n gives them back.
 func (l *loop) charge(ch *channel, n int) bool {
 	s := ch.socket
-	if n > 0 && (s.waiting > 0 && s.waiting+n > maxWaitingBytes || l.waitingBytes+n > l.inboundLimit) {
+	if n > 0 && (s.waiting > 0 && s.waiting+n > maxWaitingBytes || l.srv.waitingBytes.Load()+int64(n) > int64(l.srv.cfg.InboundBytesTotal)) {
 		return false
 	}
 	ch.extra().charged += n
 	s.waiting += n
-	l.waitingBytes += n
+	l.srv.waitingBytes.Add(int64(n))
 	return true
 }
 
