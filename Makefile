@@ -10,7 +10,7 @@ build:
 
 # All tests, with the race detector. Those that need npm or Chromium say so and are skipped where these can't be had; with CI set they fail instead.
 test: lint
-	go test -race -timeout 20m ./...
+	go test -count=1 -race -timeout 20m ./...
 
 lint:
 	@test -z "$$(gofmt -l .)" || { echo "gofmt -w these:"; gofmt -l .; exit 1; }

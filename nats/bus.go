@@ -36,6 +36,7 @@ type Bus struct {
 	out      outbound
 	requests requests
 	dropped  droppedReports
+	prober   *prober
 
 	mu     sync.Mutex
 	topics map[string]*subscription // by subject
@@ -71,7 +72,10 @@ func Dial(cfg ConnConfig, subjects Subjects, gatewayID string) (*Bus, error) {
 	b.out.init()
 	b.dropped.init()
 	b.requests.init(natsgo.NewInbox() + ".")
-	return b, b.open(cfg, hooks{up: b.cameUp, down: func() { b.requests.failAll(gateway.ErrUnavailable) }, failed: b.failed})
+	b.prober = newProber(b, cfg)
+	return b, b.open(cfg, hooks{
+		up: b.cameUp, down: func() { b.requests.failAll(gateway.ErrUnavailable) }, failed: b.failed, discovered: b.prober.refresh,
+	})
 }
 
 // Start makes the fixed subscriptions and begins to feed the inbox.
@@ -82,7 +86,7 @@ func (b *Bus) Start(inbox gateway.Inbox) error {
 			return fmt.Errorf("subscribe %s: %w", subject, err)
 		}
 	}
-	for _, f := range []func(){b.pullAll, b.readAll, b.tellGaps, b.writeAll, b.confirmAll, b.requests.expire} {
+	for _, f := range []func(){b.pullAll, b.readAll, b.tellGaps, b.writeAll, b.confirmAll, b.prober.prove, b.requests.expire} {
 		b.done.Go(f)
 	}
 	return nil
@@ -107,6 +111,7 @@ func (b *Bus) Close(ctx context.Context) {
 
 // cameUp handles a new connection: every one but the first is a gap.
 func (b *Bus) cameUp(again bool) {
+	b.prober.refresh()
 	if again {
 		b.stats.Reconnects.Add(1)
 		b.gap()

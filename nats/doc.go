@@ -11,6 +11,7 @@
 //	link.go      a connection that comes and goes, and what is known of it
 //	bus.go       gateway.Bus: subscriptions, broadcasts, casts, joined and left
 //	outbound.go  the queue to the writer; confirmation of subscriptions
+//	probe.go     what the other servers of a cluster know of a subscription
 //	request.go   requests whose answers come through the one reader
 //	inbound.go   the reader: what a message is and for whom
 //	publish.go   checking what a backend published

@@ -26,9 +26,10 @@ type Link struct {
 
 // hooks are told of what happens to a link, one after the other, on a goroutine of nats.go. Any may be nil.
 type hooks struct {
-	up     func(again bool)
-	down   func()
-	failed func(error) // nats.go's asynchronous errors
+	up         func(again bool)
+	down       func()
+	failed     func(error) // nats.go's asynchronous errors
+	discovered func()      // other servers of the cluster
 }
 
 // Open opens a link.
@@ -48,6 +49,11 @@ func (l *Link) open(cfg ConnConfig, h hooks) error {
 		natsgo.ReconnectHandler(func(nc *natsgo.Conn) { <-ready; l.connected(nc, true) }),
 		natsgo.DisconnectErrHandler(func(_ *natsgo.Conn, err error) { <-ready; l.disconnected(err) }),
 		natsgo.ErrorHandler(func(_ *natsgo.Conn, _ *natsgo.Subscription, err error) { <-ready; l.asyncError(err) }),
+		natsgo.DiscoveredServersHandler(func(*natsgo.Conn) {
+			if <-ready; h.discovered != nil {
+				h.discovered()
+			}
+		}),
 	)
 	return err
 }

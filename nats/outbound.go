@@ -174,7 +174,7 @@ func (b *Bus) subscribe(c *command) {
 }
 
 // confirmAll is the goroutine that confirms subscriptions: the server answers a PING after it has taken every SUB before it, so one round trip confirms all that
-// were sent when it began. It holds for the server this gateway is connected to.
+// were sent when it began. That holds for the server this gateway is connected to; the prober asks the others of its cluster at the same time.
 func (b *Bus) confirmAll() {
 	for {
 		select {
@@ -188,9 +188,13 @@ func (b *Bus) confirmAll() {
 		b.out.confirms = nil
 		b.out.confirmMu.Unlock()
 		before := b.conn.LastError()
+		round, servers := b.prober.begin()
 		err := b.conn.FlushTimeout(confirmTimeout)
 		if after := b.conn.LastError(); err == nil && after != before {
 			err = after // a SUB that the server refused is answered before the PONG, and by nothing else
+		}
+		if err == nil {
+			b.prober.end(round, servers)
 		}
 		if err != nil {
 			b.log.Warn("subscriptions not confirmed", "topics", len(waiting), "err", err)

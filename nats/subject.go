@@ -150,6 +150,7 @@ type Subjects struct {
 	socket  string
 	joined  string
 	left    string
+	probe   string
 
 	gatewayLost  string
 	dropped      string
@@ -170,6 +171,7 @@ func NewSubjects(prefix string) (Subjects, error) {
 		socket:       prefix + ".socket.",
 		joined:       prefix + ".joined.",
 		left:         prefix + ".left.",
+		probe:        prefix + ".fleet.probe.",
 		gatewayLost:  prefix + ".gateway.lost",
 		dropped:      prefix + ".dropped",
 		authzConnect: prefix + ".authz.connect",
@@ -229,6 +231,9 @@ func (s Subjects) Socket(id string) string {
 
 // AllSockets returns the wildcard subject of the sockets of every id.
 func (s Subjects) AllSockets() string { return s.socket + "*" }
+
+// Probe returns the subject of a gateway's probes of one NATS server; only that gateway uses it.
+func (s Subjects) Probe(gatewayID, server string) string { return s.probe + gatewayID + "." + server }
 
 // GatewayLost returns the subject that tells of a gateway that died.
 func (s Subjects) GatewayLost() string { return s.gatewayLost }
