@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"io"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
@@ -17,4 +19,14 @@ func childPages() http.Handler {
 		return nil
 	}
 	return httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: addr})
+}
+
+// untilParentEnds ends the context when the parent goes, however it goes: the child's standard input is a pipe that the parent holds.
+func untilParentEnds(ctx context.Context) context.Context {
+	ctx, cancel := context.WithCancel(ctx)
+	go func() { // ends with the process
+		defer cancel()
+		_, _ = io.Copy(io.Discard, os.Stdin)
+	}()
+	return ctx
 }

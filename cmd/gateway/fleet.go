@@ -98,6 +98,9 @@ func (f *fleet) run(ctx context.Context, m *fleetMember, addr, pages string, s *
 			"GATEWAY_ID="+m.ID, devPagesEnv+"="+pages)
 		f.mu.Unlock()
 		cmd.Stderr = os.Stderr
+		if _, err := cmd.StdinPipe(); err != nil { // nothing is written to it: it ends when this process does
+			return fmt.Errorf("start gateway %s: %w", m.ID, err)
+		}
 		if err := cmd.Start(); err != nil {
 			return fmt.Errorf("start gateway %s: %w", m.ID, err)
 		}

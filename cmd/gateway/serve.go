@@ -34,7 +34,11 @@ func serve() int {
 	log := settings.NewLogger(s.LogLevel)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	if err := runGateway(ctx, s, log, childPages()); err != nil {
+	pages := childPages()
+	if pages != nil {
+		ctx = untilParentEnds(ctx)
+	}
+	if err := runGateway(ctx, s, log, pages); err != nil {
 		log.Error("gateway", "err", err)
 		return 1
 	}
