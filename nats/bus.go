@@ -75,16 +75,15 @@ func Dial(cfg ConnConfig, subjects Subjects, gatewayID string) (*Bus, error) {
 	b.prober = newProber(b, cfg)
 	return b, b.open(cfg, hooks{
 		up: b.cameUp, down: func() { b.requests.failAll(gateway.ErrUnavailable) }, failed: b.failed, discovered: b.prober.refresh,
+		replaced: b.resubscribe,
 	})
 }
 
 // Start makes the fixed subscriptions and begins to feed the inbox.
 func (b *Bus) Start(inbox gateway.Inbox) error {
 	b.inbox = inbox
-	for _, subject := range []string{b.subjects.ChannelsOf(b.gatewayID), b.subjects.AllSockets(), b.requests.prefix + "*"} {
-		if _, err := b.conn.ChanSubscribe(subject, b.msgs); err != nil {
-			return fmt.Errorf("subscribe %s: %w", subject, err)
-		}
+	if err := b.subscribeFixed(b.nc()); err != nil {
+		return err
 	}
 	for _, f := range []func(){b.pullAll, b.readAll, b.tellGaps, b.writeAll, b.confirmAll, b.prober.prove, b.requests.expire} {
 		b.done.Go(f)
@@ -92,12 +91,40 @@ func (b *Bus) Start(inbox gateway.Inbox) error {
 	return nil
 }
 
+// subscribeFixed makes the subscriptions that a gateway always has.
+func (b *Bus) subscribeFixed(nc *natsgo.Conn) error {
+	for _, subject := range []string{b.subjects.ChannelsOf(b.gatewayID), b.subjects.AllSockets(), b.requests.prefix + "*"} {
+		if _, err := nc.ChanSubscribe(subject, b.msgs); err != nil {
+			return fmt.Errorf("subscribe %s: %w", subject, err)
+		}
+	}
+	return nil
+}
+
+// resubscribe gives a connection that replaces another all subscriptions. The bus is not up meanwhile, so that the writer makes none.
+func (b *Bus) resubscribe(nc *natsgo.Conn) {
+	err := b.subscribeFixed(nc)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for subject, s := range b.topics {
+		sub, e := nc.ChanSubscribe(subject, b.msgs)
+		if e != nil {
+			err = e
+			continue
+		}
+		s.sub = sub
+	}
+	if err != nil {
+		b.log.Error("subscriptions of a replaced connection", "err", err)
+	}
+}
+
 // Close publishes what waits, for at most the context's time, and ends the connection and all goroutines. Requests under way are answered with
 // ErrUnavailable.
 func (b *Bus) Close(ctx context.Context) {
 	b.out.drain(ctx)
 	if b.up.Load() {
-		if err := b.conn.FlushWithContext(ctx); err != nil {
+		if err := b.nc().FlushWithContext(ctx); err != nil {
 			b.log.Warn("flush to NATS at the end", "err", err)
 		}
 	}
@@ -105,7 +132,7 @@ func (b *Bus) Close(ctx context.Context) {
 	b.in.close()
 	b.out.close()
 	b.requests.close()
-	b.conn.Close()
+	b.Link.Close()
 	b.done.Wait()
 }
 

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/url"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -14,9 +15,13 @@ import (
 
 // Link is a connection to NATS that comes and goes, and what is known of it. NATS need not be there when it is opened.
 type Link struct {
-	conn  *natsgo.Conn
+	cfg   ConnConfig
 	log   *slog.Logger
 	hooks hooks
+	conn  atomic.Pointer[natsgo.Conn] // exchanged where nats.go gave one up
+
+	closing atomic.Bool
+	redials sync.WaitGroup
 
 	up         atomic.Bool  // connected now
 	everUp     atomic.Bool  // was connected once
@@ -28,8 +33,9 @@ type Link struct {
 type hooks struct {
 	up         func(again bool)
 	down       func()
-	failed     func(error) // nats.go's asynchronous errors
-	discovered func()      // other servers of the cluster
+	failed     func(error)        // nats.go's asynchronous errors
+	discovered func()             // other servers of the cluster
+	replaced   func(*natsgo.Conn) // a new connection takes the place of one that nats.go gave up; it is not up yet and has no subscriptions
 }
 
 // Open opens a link.
@@ -39,26 +45,70 @@ func Open(cfg ConnConfig) (*Link, error) {
 }
 
 func (l *Link) open(cfg ConnConfig, h hooks) error {
-	l.log, l.hooks = cfg.Log, h
+	l.cfg, l.log, l.hooks = cfg, cfg.Log, h
 	l.downSince.Store(time.Now().UnixNano())
-	ready := make(chan struct{}) // closed when conn is set: nats.go may call the handlers before Connect returns
+	return l.dial(nil)
+}
+
+// dial makes a connection; before is called with it before any handler is.
+func (l *Link) dial(before func(*natsgo.Conn)) error {
+	ready := make(chan struct{}) // closed when the handlers may run: nats.go may call them before Connect returns
 	defer close(ready)
-	var err error
-	l.conn, err = cfg.connect(
+	conn, err := l.cfg.connect(
 		natsgo.ConnectHandler(func(nc *natsgo.Conn) { <-ready; l.connected(nc, false) }),
 		natsgo.ReconnectHandler(func(nc *natsgo.Conn) { <-ready; l.connected(nc, true) }),
-		natsgo.DisconnectErrHandler(func(_ *natsgo.Conn, err error) { <-ready; l.disconnected(err) }),
+		natsgo.DisconnectErrHandler(func(nc *natsgo.Conn, err error) { <-ready; l.disconnected(nc, err) }),
+		natsgo.ClosedHandler(func(nc *natsgo.Conn) { <-ready; l.givenUp(nc) }),
 		natsgo.ErrorHandler(func(_ *natsgo.Conn, _ *natsgo.Subscription, err error) { <-ready; l.asyncError(err) }),
 		natsgo.DiscoveredServersHandler(func(*natsgo.Conn) {
-			if <-ready; h.discovered != nil {
-				h.discovered()
+			if <-ready; l.hooks.discovered != nil {
+				l.hooks.discovered()
 			}
 		}),
 	)
-	return err
+	if err != nil {
+		return err
+	}
+	l.conn.Store(conn)
+	if before != nil {
+		before(conn)
+	}
+	return nil
 }
 
+// nc is the connection now.
+func (l *Link) nc() *natsgo.Conn { return l.conn.Load() }
+
+// givenUp replaces a connection that nats.go closed for good, which it does on errors that it takes for hopeless: a protocol line too long, an unknown -ERR.
+func (l *Link) givenUp(nc *natsgo.Conn) {
+	if l.closing.Load() {
+		return
+	}
+	l.log.Error("connection to NATS was given up and is replaced", "err", nc.LastError())
+	if l.hooks.down != nil {
+		l.hooks.down()
+	}
+	l.redials.Go(func() {
+		for !l.closing.Load() {
+			err := l.dial(l.hooks.replaced)
+			if err == nil {
+				if l.closing.Load() {
+					l.nc().Close()
+				}
+				return
+			}
+			l.log.Error("connection to NATS is not replaced", "err", err)
+			pause := time.NewTimer(redialWait)
+			<-pause.C
+		}
+	})
+}
+
+// redialWait is the time between attempts to replace a connection. Close waits for it.
+const redialWait = 500 * time.Millisecond
+
 func (l *Link) connected(nc *natsgo.Conn, again bool) {
+	again = again || l.everUp.Load()
 	l.maxPayload.Store(nc.MaxPayload())
 	l.up.Store(true)
 	l.downSince.Store(0)
@@ -69,11 +119,11 @@ func (l *Link) connected(nc *natsgo.Conn, again bool) {
 	}
 }
 
-func (l *Link) disconnected(err error) {
+func (l *Link) disconnected(nc *natsgo.Conn, err error) {
 	l.downSince.CompareAndSwap(0, time.Now().UnixNano()) // first: who sees that it is down reads since when
 	l.up.Store(false)
-	if l.conn.IsClosed() {
-		return
+	if nc.IsClosed() {
+		return // on purpose, or givenUp goes on
 	}
 	l.log.Warn("connection to NATS lost", "err", err)
 	if l.hooks.down != nil {
@@ -108,7 +158,11 @@ func (l *Link) Ready(grace time.Duration) error {
 }
 
 // Close ends the link.
-func (l *Link) Close() { l.conn.Close() }
+func (l *Link) Close() {
+	l.closing.Store(true)
+	l.nc().Close()
+	l.redials.Wait()
+}
 
 // Redacted is the configured URL without passwords, for logs.
 func (c *ConnConfig) Redacted() string {

@@ -135,7 +135,7 @@ func TestCloseSendsWhatWaits(t *testing.T) {
 	if err := b.Cast(&gateway.Event{Topic: "room:a", Name: "e"}); err != gateway.ErrUnavailable {
 		t.Errorf("cast after the end: %v, want ErrUnavailable", err)
 	}
-	if status := b.conn.Status(); status != natsgo.CLOSED {
+	if status := b.nc().Status(); status != natsgo.CLOSED {
 		t.Errorf("the connection is %v", status)
 	}
 }

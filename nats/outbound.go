@@ -126,7 +126,7 @@ func (b *Bus) writeAll() {
 func (b *Bus) write(c *command) {
 	switch c.kind {
 	case cmdPublish:
-		if err := b.conn.PublishMsg(c.msg); err != nil {
+		if err := b.nc().PublishMsg(c.msg); err != nil {
 			// The connection went away after the sender was told that it is there: what is lost then is what any broken connection loses.
 			b.stats.Dropped[dropNotPublished].Add(1)
 			return
@@ -136,12 +136,11 @@ func (b *Bus) write(c *command) {
 		b.subscribe(c)
 	case cmdUnsubscribe:
 		b.mu.Lock()
-		s := b.topics[c.subject]
+		if s := b.topics[c.subject]; s != nil && s.sub != nil {
+			_ = s.sub.Unsubscribe() // it fails only where the connection was given up, and the subscription with it
+		}
 		delete(b.topics, c.subject)
 		b.mu.Unlock()
-		if s != nil {
-			_ = s.sub.Unsubscribe() // it fails only where the connection is closed for good
-		}
 	}
 }
 
@@ -154,7 +153,7 @@ func (b *Bus) subscribe(c *command) {
 	b.mu.Lock()
 	b.topics[c.subject] = s // before the first message can come
 	b.mu.Unlock()
-	sub, err := b.conn.ChanSubscribe(c.subject, b.msgs)
+	sub, err := b.nc().ChanSubscribe(c.subject, b.msgs)
 	if err != nil {
 		b.mu.Lock()
 		delete(b.topics, c.subject)
@@ -163,7 +162,9 @@ func (b *Bus) subscribe(c *command) {
 		c.done(gateway.ErrUnavailable)
 		return
 	}
+	b.mu.Lock()
 	s.sub = sub
+	b.mu.Unlock()
 	b.out.confirmMu.Lock()
 	b.out.confirms = append(b.out.confirms, c.done)
 	b.out.confirmMu.Unlock()
@@ -187,10 +188,10 @@ func (b *Bus) confirmAll() {
 		waiting := b.out.confirms
 		b.out.confirms = nil
 		b.out.confirmMu.Unlock()
-		before := b.conn.LastError()
+		before := b.nc().LastError()
 		round, servers := b.prober.begin()
-		err := b.conn.FlushTimeout(confirmTimeout)
-		if after := b.conn.LastError(); err == nil && after != before {
+		err := b.nc().FlushTimeout(confirmTimeout)
+		if after := b.nc().LastError(); err == nil && after != before {
 			err = after // a SUB that the server refused is answered before the PONG, and by nothing else
 		}
 		if err == nil {

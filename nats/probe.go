@@ -62,7 +62,7 @@ func signal(c chan struct{}) {
 // refresh keeps a link to every server that the main connection knows of. It is called when the main connection comes up and when it learns of servers.
 func (p *prober) refresh() {
 	urls := map[string]bool{}
-	for _, u := range p.b.conn.Servers() {
+	for _, u := range p.b.nc().Servers() {
 		urls[u] = true
 	}
 	p.mu.Lock()
@@ -112,7 +112,7 @@ func (p *prober) connect(l *probeLink) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	id := conn.ConnectedServerId()
-	needed := !p.closed && id != p.b.conn.ConnectedServerId() && l.conn.Load() == nil && p.links[l.url] == l
+	needed := !p.closed && id != p.b.nc().ConnectedServerId() && l.conn.Load() == nil && p.links[l.url] == l
 	for _, o := range p.links {
 		if c := o.conn.Load(); o != l && c != nil && c.ConnectedServerId() == id {
 			needed = false // another name of the same server
@@ -145,7 +145,7 @@ func (p *prober) came(l *probeLink, m *natsgo.Msg) {
 func (p *prober) needed() (links []*probeLink) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	own := p.b.conn.ConnectedServerId()
+	own := p.b.nc().ConnectedServerId()
 	for _, l := range p.links {
 		if conn := l.conn.Load(); conn != nil && conn.IsConnected() && conn.ConnectedServerId() != own {
 			links = append(links, l)
@@ -157,7 +157,7 @@ func (p *prober) needed() (links []*probeLink) {
 // send publishes a round's probe on the main connection.
 func (p *prober) send(l *probeLink, round uint64) {
 	// It fails only where the connection is gone, which ends every join that waits.
-	_ = p.b.conn.Publish(l.subject, strconv.AppendUint(nil, round, 10))
+	_ = p.b.nc().Publish(l.subject, strconv.AppendUint(nil, round, 10))
 }
 
 // begin sends a round to every server that answered the last one, and returns who must answer.

@@ -99,6 +99,27 @@ func TestOverflowIsAGap(t *testing.T) {
 	}
 }
 
+// TestReplacedConnection: a connection that nats.go gives up for good is replaced, with all subscriptions.
+func TestReplacedConnection(t *testing.T) {
+	t.Parallel()
+	url := phxtest.StartNATS(t)
+	b, r := startBus(t, url)
+	subscribe(t, b, "room:a")
+	first := b.nc()
+	if err := first.Publish(strings.Repeat("s", 5000), nil); err != nil { // longer than a protocol line may be
+		t.Fatal(err)
+	}
+	waitFor(t, "nats.go gives up", first.IsClosed)
+	waitFor(t, "another connection", func() bool { return b.Available() && b.nc() != first })
+	waitFor(t, "the gap is told", func() bool { return r.count("gap") > 0 })
+	nc := backend(t, url)
+	arrives(t, nc, r, "phx.topic.room.a", "topic room:a back {}")
+	publish(t, nc, "phx.socket.ann", "", "Phx-Action", "disconnect")
+	waitFor(t, "the fixed subscriptions", func() bool { return r.count("socket ann") == 1 })
+	subscribe(t, b, "room:b")
+	b.Unsubscribe("room:a")
+}
+
 // TestClusterBroadcast: buses on different servers of a cluster hear each other.
 func TestClusterBroadcast(t *testing.T) {
 	t.Parallel()

@@ -76,7 +76,7 @@ func TestSubscribeAgainInARow(t *testing.T) {
 	if n := r.len(); n != 101 {
 		t.Errorf("%d messages, want 101: a topic came twice or after its end", n)
 	}
-	if n := b.conn.NumSubscriptions(); n != 5 {
+	if n := b.nc().NumSubscriptions(); n != 5 {
 		t.Errorf("%d subscriptions at NATS, want the three fixed ones and two topics", n)
 	}
 }
