@@ -2,6 +2,7 @@ package clustertest
 
 import (
 	"context"
+	"crypto/tls"
 	"testing"
 	"time"
 
@@ -19,23 +20,29 @@ func TestTranscripts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	target := transcriptTarget(t)
-	for _, tr := range transcripts {
-		t.Run(tr.File+"/"+tr.Name, func(t *testing.T) {
-			t.Parallel()
-			ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
-			defer cancel()
-			err := phxtest.Run(ctx, target, tr)
-			why, differs := differences[tr.Name]
-			switch {
-			case differs && err == nil:
-				t.Error("passes, but is listed as a difference")
-			case differs && tr.Level != "must":
-				t.Logf("differs from Phoenix: %s", why)
-			case err != nil:
-				t.Errorf("level %s: %v", tr.Level, err)
+	overBoth(t, func(t *testing.T, server, client *tls.Config) {
+		target := transcriptTarget(t, server, client)
+		t.Run("all", func(t *testing.T) { // so that the gateways outlive them
+			for _, tr := range transcripts {
+				t.Run(tr.File+"/"+tr.Name, func(t *testing.T) { play(t, target, tr) })
 			}
 		})
+	})
+}
+
+func play(t *testing.T, target phxtest.Target, tr phxtest.Transcript) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	defer cancel()
+	err := phxtest.Run(ctx, target, tr)
+	why, differs := differences[tr.Name]
+	switch {
+	case differs && err == nil:
+		t.Error("passes, but is listed as a difference")
+	case differs && tr.Level != "must":
+		t.Logf("differs from Phoenix: %s", why)
+	case err != nil:
+		t.Errorf("level %s: %v", tr.Level, err)
 	}
 }
 
@@ -45,23 +52,27 @@ var differences = map[string]string{
 }
 
 // transcriptTarget runs the three mounts that the transcripts use.
-func transcriptTarget(t *testing.T) phxtest.Target {
+func transcriptTarget(t *testing.T, server, client *tls.Config) phxtest.Target {
 	url := phxtest.StartNATS(t)
 	origins, err := gateway.ParseOriginCheck("//localhost,//127.0.0.1")
 	if err != nil {
 		t.Fatal(err)
 	}
 	app := phxtest.StartApp(t, url, "phx")
-	target := phxtest.Target{Base: map[string]string{}}
+	target := phxtest.Target{Base: map[string]string{}, TLS: client}
+	scheme := "http://"
+	if server != nil {
+		scheme = "https://"
+	}
 	for _, mount := range []string{"/socket", "/limited", "/authed"} {
-		c := Start(t, Options{NATS: []string{url}, Rules: app.RulesYAML(), Mount: mount, Config: func(cfg *gateway.Config) {
+		c := Start(t, Options{NATS: []string{url}, Rules: app.RulesYAML(), Mount: mount, TLS: server, Config: func(cfg *gateway.Config) {
 			cfg.CheckOrigin = origins
 			cfg.MaxFrameBytes = 100_000
 			if mount == "/limited" {
 				cfg.MaxChannelsPerSocket = 2
 			}
 		}})
-		target.Base[mount] = "http://" + c.Gateways[0].Addr
+		target.Base[mount] = scheme + c.Gateways[0].Addr
 	}
 	return target
 }
