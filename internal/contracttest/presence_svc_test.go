@@ -1,0 +1,60 @@
+package contracttest
+
+import (
+	"bytes"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/phxgate/phxgate/internal/phxtest"
+)
+
+// TestPresenceService: the service builds, lists its settings, refuses bad ones, is ready with NATS alone, and ends on SIGTERM.
+func TestPresenceService(t *testing.T) {
+	t.Parallel()
+	binary := filepath.Join(t.TempDir(), "presence-svc")
+	if out, err := exec.Command("go", "build", "-o", binary, "../../cmd/presence-svc").CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	help, err := exec.Command(binary, "--help").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, def := range map[string]string{
+		"NATS_URL": "nats://127.0.0.1:4222", "SUBJECT_PREFIX": "phx", "ADMIN_LISTEN": ":9091", "DRAIN_TIMEOUT": "30s", "READY_GRACE": "5s",
+		"PRESENCE_MERGE": "50ms", "PRESENCE_REPLICAS": "1", "PRESENCE_STORAGE": "file",
+	} {
+		_, entry, ok := strings.Cut(string(help), "  "+name+" ")
+		if !ok || !strings.Contains(strings.Join(strings.SplitN(entry, "\n", 3)[:2], "\n"), "default: "+def) {
+			t.Errorf("--help does not list %s with default %s", name, def)
+		}
+	}
+	for _, bad := range []string{"PRESENCE_REPLICAS=6", "PRESENCE_STORAGE=disk", "PRESENCE_MERGE=-1s", "ADMIN_LISTEN=nowhere", "NATS_URL=http://x", "SUBJECT_PREFIX=a..b"} {
+		cmd := exec.Command(binary)
+		cmd.Env = append(baseEnv(), bad)
+		out, err := cmd.CombinedOutput()
+		if name, _, _ := strings.Cut(bad, "="); err == nil || !strings.Contains(string(out), name) {
+			t.Errorf("%s: %v, %q", bad, err, out)
+		}
+	}
+	admin := freeAddress(t)
+	cmd := exec.Command(binary)
+	cmd.Env = append(baseEnv(), "NATS_URL="+phxtest.StartNATS(t), "ADMIN_LISTEN="+admin, "PRESENCE_MERGE=0s")
+	var log bytes.Buffer
+	cmd.Stderr = &log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	waitFor(t, "ready", func() bool { status, _ := get("http://" + admin + "/readyz"); return status == 200 })
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; err != nil {
+		t.Errorf("SIGTERM: %v\n%s", err, log.String())
+	}
+}
