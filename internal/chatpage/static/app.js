@@ -7,7 +7,7 @@
 const { Socket } = window.Phoenix;
 
 const USUAL_ROOMS = ["lobby", "random", "dev"];
-const PUSH_TIMEOUT = 5000; // ms until a push without a reply is shown as not sent
+const PUSH_TIMEOUT = 5000; // ms that a push, once it is out, may go without a reply
 const TYPING_EXPIRES = 3000; // ms without a further `typing` until a name goes away
 const TYPING_EVERY = 1500; // ms between two of our own `typing`
 const FLEET_EVERY = 2000; // ms between two looks at /dev/fleet
@@ -55,7 +55,7 @@ const socket = new Socket("/socket", {
     return wait;
   },
 });
-socket.onOpen(() => { everConnected = true; showState(); showFleet(); });
+socket.onOpen(() => { everConnected = true; showState(); });
 socket.onClose(showState);
 socket.onError(showState);
 
@@ -73,6 +73,7 @@ function showState() {
   if (document.body.dataset.state === state) return;
   document.body.dataset.state = $("state").dataset.state = state;
   $("state-said").textContent = state; // for screen readers: the change, not the countdown
+  lookAgain();
 }
 
 function showGateway(id) {
@@ -80,13 +81,13 @@ function showGateway(id) {
   const moved = gateway !== null;
   gateway = id;
   $("gateway").textContent = id;
+  lookAgain();
   if (!moved) return;
   for (const room of rooms.values()) room.notice(`now served by ${id}`);
   const pill = $("gateway").parentElement;
   pill.classList.remove("moved");
   void pill.offsetWidth; // restarts the animation
   pill.classList.add("moved");
-  showFleet();
 }
 
 // --- Rooms
@@ -99,7 +100,9 @@ class Room {
     this.name = name;
     this.unread = 0;
     this.myNameHere = myName; // as the gateway knows it, from the join's reply
-    this.unechoed = []; // own messages whose broadcast has not come yet, oldest first
+    this.waiting = []; // own messages to push once joined, oldest first
+    this.unechoed = []; // own messages pushed whose broadcast has not come yet, oldest first
+    this.closed = false; // by the gateway, after which the client does not join again
     this.typers = new Map(); // name → timer that removes it
     this.last = null; // author and time of the last message, for grouping
     this.trouble = null; // the notice that says why the room cannot be joined
@@ -120,7 +123,7 @@ class Room {
     this.channel = socket.channel(`room:${name}`);
     this.channel.on("new_msg", (payload) => this.received(payload));
     this.channel.on("typing", (payload) => this.typed(payload));
-    this.channel.onClose(() => { if (rooms.get(name) === this) this.notice("the gateway closed this room"); });
+    this.channel.onClose(() => this.closedByGateway());
     this.channel.join()
       .receive("ok", (response) => this.joined(response))
       .receive("error", (response) => this.refused(reasonOf(response)))
@@ -132,6 +135,10 @@ class Room {
     this.trouble = null;
     this.myNameHere = response?.name ?? myName;
     showGateway(response?.gateway);
+    // One that timed out before and was then put here may have arrived after all.
+    const waiting = this.waiting.filter(({ state }) => state === "waiting");
+    this.waiting = [];
+    for (const message of waiting) this.push(message);
   }
 
   // The client keeps trying to join, so there is one notice and not one per try.
@@ -139,6 +146,14 @@ class Room {
     const text = `cannot join: ${reason} (trying again)`;
     if (this.trouble) this.trouble.firstChild.textContent = text;
     else this.trouble = this.notice(text);
+  }
+
+  closedByGateway() {
+    if (rooms.get(this.name) !== this) return; // we left it
+    this.closed = true;
+    this.notice("the gateway closed this room");
+    for (const message of this.waiting) if (message.state === "waiting") this.push(message);
+    this.waiting = [];
   }
 
   leave() {
@@ -153,6 +168,7 @@ class Room {
   }
 
   toEnd() {
+    this.following = true;
     this.log.scrollTop = this.log.scrollHeight;
   }
 
@@ -215,10 +231,13 @@ class Room {
     const problem = item.querySelector(".problem");
     const message = {
       body,
+      state: "", // waiting → sending → sent or failed; failed → waiting or sending by "Retry"
       settle: (state, reason = "") => {
-        item.dataset.state = state;
+        message.state = item.dataset.state = state;
+        item.querySelector(".pending").hidden = state !== "waiting";
         problem.hidden = state !== "failed";
         item.querySelector(".reason").textContent = reason;
+        if (this.following) this.toEnd(); // the line below the bubble came or went
       },
     };
     item.querySelector(".retry").addEventListener("click", () => {
@@ -228,9 +247,17 @@ class Room {
     this.push(message);
   }
 
+  // The client buffers a push made while not joined, but starts its timeout at
+  // once. Here a message waits instead, so that only the gateway's time counts.
+  //
   // The reply and the broadcast come in either order, and after a timeout the
   // broadcast may still come: it is the proof that the message got through.
   push(message) {
+    if (this.closed) return message.settle("failed", "Not sent: this room is closed.");
+    if (!this.channel.canPush()) {
+      this.waiting.push(message);
+      return message.settle("waiting");
+    }
     message.settle("sending");
     if (!this.unechoed.includes(message)) this.unechoed.push(message);
     this.channel.push("new_msg", { body: message.body }, PUSH_TIMEOUT)
@@ -240,7 +267,7 @@ class Room {
         message.settle("failed", `Not sent: ${reasonOf(response)}.`);
       })
       .receive("timeout", () => {
-        if (this.unechoed.includes(message)) message.settle("failed", "Not sent: no answer.");
+        if (this.unechoed.includes(message)) message.settle("failed", "No answer: perhaps not sent.");
       });
   }
 
@@ -271,13 +298,13 @@ function enter(name) {
   if ($("one-room").checked && left && left !== current) left.leave();
   current.unread = 0;
   for (const room of rooms.values()) room.log.hidden = room !== current;
-  current.following = true;
   current.toEnd();
   $("to-end").hidden = true;
   $("room-title").textContent = `#${name}`;
   $("room-topic").textContent = `room:${name}`;
   $("body").placeholder = `Message #${name}`;
   showRooms();
+  $("rooms").querySelector("[aria-current]").scrollIntoView({ block: "nearest", inline: "nearest" });
   showTyping();
 }
 
@@ -405,36 +432,58 @@ $("name-form").addEventListener("submit", (event) => {
 // --- Fleet
 
 let fleet = null; // the gateways of the latest /dev/fleet; null where there is none
+let fleetKnown = false; // no look has failed, and the socket not changed, since that answer
+let looks = 0; // begun so far, since only the latest one's answer counts
+let nextLook = 0; // the timer
 
-// watchFleet ends at a 404: then this is no fleet that can be watched.
+// watchFleet looks now and every FLEET_EVERY. It ends at a 404: then this is no
+// fleet that can be watched.
 async function watchFleet() {
+  const look = ++looks;
+  clearTimeout(nextLook);
+  let answer = null;
   try {
     const response = await fetch("/dev/fleet", { cache: "no-store", signal: AbortSignal.timeout(FLEET_EVERY) });
     if (response.status === 404) return;
-    if (response.ok) {
-      fleet = (await response.json()).gateways;
-      showFleet();
-    }
+    if (response.ok) answer = (await response.json()).gateways;
   } catch {
-    // The host is away for the moment; what was last known stays.
+    // The host is away for the moment.
   }
-  setTimeout(watchFleet, FLEET_EVERY);
+  if (look !== looks) return;
+  fleetKnown = Array.isArray(answer);
+  if (fleetKnown) fleet = answer;
+  showFleet();
+  nextLook = setTimeout(watchFleet, FLEET_EVERY);
 }
 
+// lookAgain is for when the socket opened, closed or moved: what the panel shows
+// may no longer be so.
+function lookAgain() {
+  if (!fleet) return; // none, or the first look is still under way
+  fleetKnown = false;
+  showFleet();
+  watchFleet();
+}
+
+// showFleet keeps what was last known in its place, marked as unknown, while the
+// fleet cannot be asked or this tab is without a gateway.
 function showFleet() {
-  if (!Array.isArray(fleet)) return;
+  if (!fleet) return;
+  const known = fleetKnown && socket.isConnected();
   $("fleet").hidden = false;
+  $("fleet").classList.toggle("stale", !known);
   $("gateways").replaceChildren(...fleet.map(({ id, url, up }) => {
     const item = stamp("gateway-item");
-    const serves = id === gateway && up && socket.isConnected();
+    const serves = known && up && id === gateway;
+    const address = String(url ?? "").replace(/^\w+:\/\//, "");
     item.classList.toggle("up", up);
     item.classList.toggle("serves", serves);
     item.querySelector(".gw-id").textContent = id;
-    item.querySelector(".gw-url").textContent = String(url ?? "").replace(/^\w+:\/\//, "");
-    item.querySelector(".gw-note").textContent = serves ? "this tab" : up ? "up" : "down";
+    item.querySelector(".gw-url").textContent = item.querySelector(".gw-url").title = address;
+    item.querySelector(".gw-note").textContent = !known ? "unknown" : serves ? "this tab" : up ? "up" : "down";
     return item;
   }));
-  $("kill").disabled = !socket.isConnected() || !fleet.some(({ id, up }) => id === gateway && up);
+  $("kill").disabled = !known || !fleet.some(({ id, up }) => up && id === gateway);
 }
 
 $("kill").addEventListener("click", async () => {
