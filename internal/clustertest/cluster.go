@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"sync"
 	"testing"
 	"time"
 
@@ -28,6 +29,7 @@ type Options struct {
 	Mount    string                // default "/socket"
 	Config   func(*gateway.Config) // changes what DefaultConfig says
 	TLS      *tls.Config           // serve TLS: sockets are streams
+	Killable bool                  // Kill may be used; sockets are streams then, since the harness holds their connections
 }
 
 // DefaultRules are the rules of a cluster that was given none.
@@ -54,8 +56,10 @@ type Gateway struct {
 	Bus    *nats.Bus
 	Addr   string // host:port
 
-	stop context.CancelFunc
-	done chan error
+	stop  context.CancelFunc
+	done  chan error
+	held  *heldListener // nil unless killable
+	leave sync.Once     // the bus is closed once, by Kill or at the end of Serve
 }
 
 // Start runs a cluster and waits until every gateway is connected to NATS.
@@ -115,17 +119,21 @@ func (c *Cluster) start(i int) *Gateway {
 	must(bus.Start(srv))
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	must(err)
-	addr := ln.Addr().String()
+	g := &Gateway{Server: srv, Bus: bus, Addr: ln.Addr().String(), done: make(chan error, 1)}
+	if c.opts.Killable {
+		g.held = &heldListener{Listener: ln}
+		ln = g.held
+	}
 	if c.opts.TLS != nil {
 		ln = tls.NewListener(ln, c.opts.TLS)
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	g := &Gateway{Server: srv, Bus: bus, Addr: addr, stop: stop, done: make(chan error, 1)}
+	g.stop = stop
 	go func() {
 		err := srv.Serve(ctx, ln, 5*time.Second)
 		rest, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
-		bus.Close(rest)
+		g.leaveNATS(rest)
 		g.done <- err
 	}()
 	c.t.Cleanup(g.Drain)
@@ -142,6 +150,11 @@ func (g *Gateway) Drain() {
 		}
 		close(g.done)
 	}
+}
+
+// leaveNATS closes the bus; what it was given by then goes out while rest lasts.
+func (g *Gateway) leaveNATS(rest context.Context) {
+	g.leave.Do(func() { g.Bus.Close(rest) })
 }
 
 // URL is the WebSocket URL of gateway i, with a query such as "vsn=2.0.0".

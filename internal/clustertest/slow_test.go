@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/phxgate/phxgate/gateway"
 	"github.com/phxgate/phxgate/internal/phxtest"
@@ -22,7 +23,7 @@ func smallWindow(ctx context.Context, network, addr string) (net.Conn, error) {
 	return conn, err
 }
 
-// TestSlowClient: 1,000 broadcasts of 16 KiB to a client that reads and one that does not. It is alone in the process, since it looks at memory.
+// TestSlowClient: 1,000 broadcasts of 16 KiB to a client that reads and one that does not, while a third of another topic is served as ever. It is alone in the process, since it looks at memory.
 func TestSlowClient(t *testing.T) {
 	overBoth(t, func(t *testing.T, server, client *tls.Config) {
 		url := phxtest.StartNATS(t)
@@ -31,6 +32,8 @@ func TestSlowClient(t *testing.T) {
 		nc := backend(t, url)
 		slow := c.Dial(0, phxtest.Name("slow"), phxtest.TLS(client), phxtest.NetDial(smallWindow))
 		healthy := c.Dial(0, phxtest.Name("healthy"), phxtest.TLS(client))
+		other := c.Dial(0, phxtest.Name("other"), phxtest.TLS(client))
+		other.Join("room:b", struct{}{})
 		slow.Join("room:a", struct{}{})
 		healthy.Join("room:a", struct{}{})
 		slow.Pause()
@@ -48,6 +51,13 @@ func TestSlowClient(t *testing.T) {
 					t.Fatalf("broadcast %d: got %v", n, f)
 				}
 			}
+			if i%10 == 0 {
+				began := time.Now()
+				other.Heartbeat()
+				if took := time.Since(began); took > phxtest.Scaled(200*time.Millisecond) {
+					t.Errorf("a heartbeat beside broadcast %d took %v", i, took)
+				}
+			}
 		}
 		if m.value(t, "phxgate.sockets.ended", "slow") != 1 {
 			t.Error("the client that does not read was not aborted")
@@ -57,8 +67,8 @@ func TestSlowClient(t *testing.T) {
 		}
 		healthy.Heartbeat()
 		slow.Kill()
-		WaitFor(t, "one socket and channel", func() bool {
-			return m.value(t, "phxgate.connections", "") == 1 && m.value(t, "phxgate.channels", "") == 1
+		WaitFor(t, "the slow client's socket and channel are gone", func() bool {
+			return m.value(t, "phxgate.connections", "") == 2 && m.value(t, "phxgate.channels", "") == 2
 		})
 	})
 }
