@@ -25,7 +25,7 @@ func NewAuthorizer(bus *Bus, timeout time.Duration) *Authorizer { return &Author
 
 // AuthorizeConnect implements [gateway.Authorizer].
 func (a *Authorizer) AuthorizeConnect(r *gateway.ConnectRequest, done func(*gateway.ConnectDecision, error)) {
-	req := authz.ConnectRequest{Transport: r.Transport, Vsn: r.Vsn, Params: r.Params, Peer: r.Peer, Headers: r.Headers}
+	req := authz.ConnectRequest{Transport: r.Transport, Vsn: r.Vsn, Params: r.Params, Claims: r.Claims, Peer: r.Peer, Headers: r.Headers}
 	if r.HasToken {
 		req.AuthToken = &r.AuthToken
 	}

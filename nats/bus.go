@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -51,6 +52,8 @@ var _ gateway.Bus = (*Bus)(nil)
 type subscription struct {
 	topic string
 	sub   *natsgo.Subscription // nil until made
+
+	refused bool // by the server, for want of a permission; guarded by Bus.mu
 }
 
 // busStats is what a Bus counts.
@@ -71,10 +74,12 @@ func Dial(cfg ConnConfig, subjects Subjects, gatewayID string) (*Bus, error) {
 	b.in.init()
 	b.out.init()
 	b.dropped.init()
-	b.requests.init(natsgo.NewInbox() + ".")
+	// A part of _INBOX of their own: who may subscribe to all of _INBOX.> reads every answer there, and answers of the authz service hold assigns. The random
+	// part keeps late answers to a predecessor of the same id apart.
+	b.requests.init("_INBOX.phxgate." + gatewayID + strings.TrimPrefix(natsgo.NewInbox(), "_INBOX") + ".")
 	b.prober = newProber(b, cfg)
 	return b, b.open(cfg, hooks{
-		up: b.cameUp, down: func() { b.requests.failAll(gateway.ErrUnavailable) }, failed: b.failed, discovered: b.prober.refresh,
+		up: b.cameUp, down: func() { b.requests.failAll(gateway.ErrUnavailable) }, failed: b.failed, denied: b.denied, discovered: b.prober.refresh,
 		replaced: b.resubscribe,
 	})
 }

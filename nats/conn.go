@@ -4,6 +4,9 @@ import (
 	"crypto/tls"
 	"fmt"
 	"log/slog"
+	"net/url"
+	"strconv"
+	"strings"
 	"time"
 
 	natsgo "github.com/nats-io/nats.go"
@@ -79,4 +82,54 @@ func (c *ConnConfig) connect(extra ...natsgo.Option) (*natsgo.Conn, error) {
 		return nil, fmt.Errorf("connect to NATS at %s: %w", c.Redacted(), err)
 	}
 	return nc, nil
+}
+
+// Redacted is the configured URL without passwords and tokens, for logs.
+func (c *ConnConfig) Redacted() string {
+	parts := strings.Split(c.URL, ",")
+	for i, part := range parts {
+		parts[i] = redact(strings.TrimSpace(part))
+	}
+	return strings.Join(parts, ",")
+}
+
+// redact takes the secret out of one URL. [url.URL.Redacted] leaves a user without a password, which is a token here.
+func redact(one string) string {
+	u, err := url.Parse(one)
+	if err != nil {
+		return "xxxxx" // it may hold anything
+	}
+	if u.User == nil {
+		return one
+	}
+	if _, has := u.User.Password(); has {
+		return u.Redacted()
+	}
+	u.User = url.User("xxxxx")
+	return u.String()
+}
+
+// minMajor and minMinor are the oldest NATS server's version that the programs work with: 2.11 brought what presence rests on, the TTL of a single message (NATS ADR-43).
+const (
+	minMajor = 2
+	minMinor = 11
+)
+
+// checkVersion says what is wrong with a server's version; nil if it is new enough, or no version that can be read. A pre-release counts as its release.
+func checkVersion(version string) error {
+	major, rest, _ := strings.Cut(strings.TrimPrefix(version, "v"), ".")
+	minor, _, _ := strings.Cut(rest, ".")
+	minor, _, _ = strings.Cut(minor, "-") // 2.11-dev
+	x, err := strconv.Atoi(major)
+	if err != nil {
+		return nil
+	}
+	y, err := strconv.Atoi(minor)
+	if err != nil {
+		return nil
+	}
+	if x > minMajor || x == minMajor && y >= minMinor {
+		return nil
+	}
+	return fmt.Errorf("NATS server %s is too old: %d.%d or later is needed", version, minMajor, minMinor)
 }

@@ -2,6 +2,8 @@ package nats
 
 import (
 	"context"
+	"errors"
+	"regexp"
 	"sync"
 	"time"
 
@@ -47,12 +49,24 @@ type outbound struct {
 	confirm chan struct{} // something is in confirms; never closed
 
 	confirmMu sync.Mutex
-	confirms  []func(error)
+	confirms  []confirmation
+	lastTold  error         // the missing permission that the error handler saw last
+	told      chan struct{} // lastTold changed; never closed
 }
+
+// confirmation is a subscription that a join waits for.
+type confirmation struct {
+	*subscription
+	before error // nats.go's last error before the SUB was sent
+	done   func(error)
+}
+
+// toldTimeout bounds how long a confirmation waits for the error handler to see what the connection has seen.
+const toldTimeout = time.Second
 
 func (o *outbound) init() {
 	o.more.L, o.room.L = &o.mu, &o.mu
-	o.confirm = make(chan struct{}, 1)
+	o.confirm, o.told = make(chan struct{}, 1), make(chan struct{}, 1)
 }
 
 // put appends a command; false if there is no room. Commands about subscriptions always have room: they are bounded by the number of joins.
@@ -153,6 +167,7 @@ func (b *Bus) subscribe(c *command) {
 	b.mu.Lock()
 	b.topics[c.subject] = s // before the first message can come
 	b.mu.Unlock()
+	before := b.nc().LastError() // before the SUB: the server may refuse it at once
 	sub, err := b.nc().ChanSubscribe(c.subject, b.msgs)
 	if err != nil {
 		b.mu.Lock()
@@ -166,7 +181,7 @@ func (b *Bus) subscribe(c *command) {
 	s.sub = sub
 	b.mu.Unlock()
 	b.out.confirmMu.Lock()
-	b.out.confirms = append(b.out.confirms, c.done)
+	b.out.confirms = append(b.out.confirms, confirmation{s, before, c.done})
 	b.out.confirmMu.Unlock()
 	select {
 	case b.out.confirm <- struct{}{}:
@@ -188,23 +203,69 @@ func (b *Bus) confirmAll() {
 		waiting := b.out.confirms
 		b.out.confirms = nil
 		b.out.confirmMu.Unlock()
-		before := b.nc().LastError()
 		round, servers := b.prober.begin()
 		err := b.nc().FlushTimeout(confirmTimeout)
-		if after := b.nc().LastError(); err == nil && after != before {
-			err = after // a SUB that the server refused is answered before the PONG, and by nothing else
-		}
 		if err == nil {
 			b.prober.end(round, servers)
-		}
-		if err != nil {
+		} else {
 			b.log.Warn("subscriptions not confirmed", "topics", len(waiting), "err", err)
-			err = gateway.ErrUnavailable
 		}
-		for _, done := range waiting {
-			done(err)
+		after := b.nc().LastError()
+		for _, c := range waiting {
+			if err != nil || after != nil && after != c.before && b.refused(c.subscription, after) {
+				c.done(gateway.ErrUnavailable)
+			} else {
+				c.done(nil)
+			}
 		}
 	}
+}
+
+// refused reports whether the server refused a subscription. It says so before the PONG, in an error that names the subject; nats.go keeps the last one and hands all
+// of them to the error handler, in order. So once the handler has seen the last, it has seen the one that matters. An error of another kind counts as a refusal.
+func (b *Bus) refused(s *subscription, last error) bool {
+	timer := time.NewTimer(toldTimeout)
+	defer timer.Stop()
+	for {
+		if !errors.Is(last, natsgo.ErrPermissionViolation) {
+			return true
+		}
+		b.out.confirmMu.Lock()
+		seen := b.out.lastTold == last
+		b.out.confirmMu.Unlock()
+		if seen {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			return s.refused
+		}
+		select {
+		case <-b.out.told:
+			// A later one may have taken the place of last by now.
+			last = b.nc().LastError()
+		case <-timer.C:
+			return true
+		case <-b.quit:
+			return true
+		}
+	}
+}
+
+// deniedSubject finds the subject of a SUB that the server refused (nats-server client.go, subPermissionViolation).
+var deniedSubject = regexp.MustCompile(`Permissions Violation for Subscription to "([^" ]+)"`)
+
+// denied marks the topic's subscription that an error of the server is about.
+func (b *Bus) denied(err error) {
+	if m := deniedSubject.FindStringSubmatch(err.Error()); m != nil {
+		b.mu.Lock()
+		if s := b.topics[m[1]]; s != nil {
+			s.refused = true
+		}
+		b.mu.Unlock()
+	}
+	b.out.confirmMu.Lock()
+	b.out.lastTold = err
+	b.out.confirmMu.Unlock()
+	signal(b.out.told)
 }
 
 // confirmed answers everything that waits.
@@ -213,7 +274,7 @@ func (b *Bus) confirmed(err error) {
 	waiting := b.out.confirms
 	b.out.confirms = nil
 	b.out.confirmMu.Unlock()
-	for _, done := range waiting {
-		done(err)
+	for _, c := range waiting {
+		c.done(err)
 	}
 }

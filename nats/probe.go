@@ -1,7 +1,9 @@
 package nats
 
 import (
+	"net/url"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -92,7 +94,7 @@ func (p *prober) refresh() {
 // connect opens the link, unless its URL leads to a server that has one or is the main connection's.
 func (p *prober) connect(l *probeLink) {
 	cfg := p.cfg
-	cfg.URL, cfg.Name = l.url, cfg.Name+"/probe"
+	cfg.URL, cfg.Name = withUser(l.url, p.cfg.URL), cfg.Name+"/probe"
 	conn, err := cfg.connect(natsgo.IgnoreDiscoveredServers(), natsgo.RetryOnFailedConnect(false),
 		natsgo.DisconnectErrHandler(func(*natsgo.Conn, error) { l.proven.Store(false) }),
 		natsgo.ReconnectHandler(func(*natsgo.Conn) { signal(p.wake) }),
@@ -124,6 +126,21 @@ func (p *prober) connect(l *probeLink) {
 	}
 	l.conn.Store(conn)
 	signal(p.wake)
+}
+
+// withUser gives a server's URL, which nats.go tells without one, the user of the first URL of a list.
+func withUser(one, list string) string {
+	first, _, _ := strings.Cut(list, ",")
+	from, err := url.Parse(strings.TrimSpace(first))
+	if err != nil || from.User == nil {
+		return one
+	}
+	to, err := url.Parse(one)
+	if err != nil {
+		return one
+	}
+	to.User = from.User
+	return to.String()
 }
 
 // came takes a probe that came back.

@@ -100,12 +100,19 @@ func baseEnv() []string {
 	return []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.TempDir(), "GORACE=exitcode=66 atexit_sleep_ms=0"}
 }
 
-// freeAddress is an address of 127.0.0.1 that nobody listens on, out of the
-// range of ports that outgoing connections take.
+// given are the addresses that freeAddress gave out: a server that is being
+// restarted does not listen on its own, and must find it free.
+var given sync.Map
+
+// freeAddress is an address of 127.0.0.1 that nobody listens on or was given,
+// out of the range of ports that outgoing connections take.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	for range 1000 {
 		address := fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(22_000))
+		if _, taken := given.LoadOrStore(address, true); taken {
+			continue
+		}
 		l, err := net.Listen("tcp", address)
 		if err == nil {
 			l.Close()

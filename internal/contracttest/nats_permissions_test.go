@@ -1,0 +1,206 @@
+package contracttest
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+)
+
+const permissionRules = `channels:
+  - topic: "room:*"
+    events:
+      - {event: new_msg, do: broadcast, reply: true}
+      - {event: seen, do: cast}
+      - {event: "*", do: call}
+  - topic: "open:*"
+    join: allow
+`
+
+// startDocumented starts a server with the configuration under "Permissions"
+// in docs/nats.md, changed by replacements. Every user's password is its name
+// and "-pw".
+func startDocumented(t *testing.T, replace ...string) *natsServer {
+	t.Helper()
+	for _, user := range []string{"gateway", "authz", "backend", "presence", "debug"} {
+		t.Setenv(strings.ToUpper(user)+"_PASSWORD", user+"-pw")
+	}
+	return startConfigured(t, strings.NewReplacer(replace...).Replace(documentedConfig(t, "Permissions")))
+}
+
+func (s *natsServer) as(user string) string { return s.url(user + ":" + user + "-pw") }
+
+// TestNATSPermissionsSuffice: with the documented permissions everything that
+// the programs do goes through.
+func TestNATSPermissionsSuffice(t *testing.T) {
+	server := startDocumented(t)
+	debug, authz, rooms := connectBackend(t, server.as("debug")), connectBackend(t, server.as("authz")), connectBackend(t, server.as("backend"))
+	all := debug.listen("phx.>")
+	authz.answer("phx.authz.connect", `{"allow":true,"id":"user:1"}`)
+	authz.answer("phx.authz.join", `{"status":"ok"}`)
+	rooms.answer("phx.event.ping.room.>", `{"pong":true}`)
+	joined, left := rooms.listen("phx.joined.room.>"), rooms.listen("phx.left.room.>")
+	cast, broadcasts := rooms.listen("phx.event.seen.room.>"), rooms.listen("phx.topic.room.>")
+	g := startGateway(t, server.as("gateway"), permissionRules, "CONNECT_AUTH=authz", "LOG_LEVEL=debug")
+
+	c := g.dial(t)
+	c.Join("room:1", struct{}{})
+	channel := next(t, joined).Header.Get("Phx-Channel")
+	wantJSON(t, "reply", c.WantReply(c.Push("room:1", "ping", struct{}{}), "ok").Payload, `{"pong":true}`)
+	c.Push("room:1", "seen", struct{}{})
+	next(t, cast)
+	ref := c.Push("room:1", "new_msg", map[string]int{"n": 1})
+	c.WantReply(ref, "ok")
+	c.WantEvent("room:1", "new_msg", `{"n":1}`)
+	next(t, broadcasts)
+	rooms.publish("phx.topic.room.1", `{"n":2}`, "Phx-Event", "told")
+	c.WantEvent("room:1", "told", `{"n":2}`)
+	rooms.publish("phx.channel."+channel, `{"n":3}`, "Phx-Event", "pushed")
+	c.WantEvent("room:1", "pushed", `{"n":3}`)
+	rooms.publish("phx.topic.room.1", `no JSON`, "Phx-Event", "bad")
+	rooms.publish("phx.socket.user=3A1", ``, "Phx-Action", "disconnect")
+	c.WantClosed(1001)
+	next(t, left)
+
+	seen := map[string]bool{}
+	for !seen["phx.dropped"] || !seen["phx.left.room.1"] {
+		seen[next(t, all).Subject] = true
+	}
+	for _, subject := range []string{"phx.authz.connect", "phx.authz.join", "phx.event.ping.room.1", "phx.topic.room.1", "phx.joined.room.1"} {
+		if !seen[subject] {
+			t.Errorf("whoever debugs saw nothing on %s", subject)
+		}
+	}
+	// As long as somebody listens to phx.>, each call has somebody who might answer.
+	if err := all.Unsubscribe(); err != nil {
+		t.Fatal(err)
+	}
+	debug.flush()
+	other := g.dial(t)
+	other.Join("room:2", struct{}{})
+	wantError(t, other, other.Push("room:2", "unserved", struct{}{}), "no backend")
+	for user, nc := range map[string]*nats.Conn{"debug": debug.nc, "authz": authz.nc, "backend": rooms.nc} {
+		if err := nc.LastError(); err != nil {
+			t.Errorf("%s: %v", user, err)
+		}
+	}
+	if log := g.stderr.String(); strings.Contains(strings.ToLower(log), "permission") || strings.Contains(log, "gateway-pw") {
+		t.Errorf("the gateway's log holds a missing permission or the password:\n%s", log)
+	}
+	connectBackend(t, server.as("presence"))
+}
+
+// TestNATSPermissionsRefuse: the documented permissions hold nothing that a
+// program does not need.
+func TestNATSPermissionsRefuse(t *testing.T) {
+	server := startDocumented(t)
+	for _, user := range []struct {
+		name                                 string
+		publish, subscribe                   []string // permitted
+		refusedToPublish, refusedToSubscribe []string
+	}{
+		{
+			name:    "gateway",
+			publish: []string{"phx.topic.other.x", "phx.event.ping.a", "phx.joined.a", "phx.left.a", "phx.dropped", "phx.authz.join", "phx.fleet.probe.g.1"},
+			// A trailing * in a subscribe list permits > too.
+			subscribe:          []string{"phx.topic.other.x", "phx.channel.g.>", "phx.socket.*", "phx.socket.>", "_INBOX.phxgate.g.r.*", "phx.fleet.probe.g.1"},
+			refusedToPublish:   []string{"phx.channel.a.b.c", "phx.socket.a", "phx.gateway.lost", "_INBOX.phxgate.g.r.1", "_INBOX.a", "$JS.API.INFO"},
+			refusedToSubscribe: []string{"phx.event.>", "phx.authz.connect", "phx.>", "_INBOX.>", ">"},
+		},
+		{
+			name:               "authz",
+			subscribe:          []string{"phx.authz.connect", "phx.authz.join"},
+			refusedToPublish:   []string{"phx.topic.room.1", "_INBOX.phxgate.g.r.1", "phx.socket.a", "_INBOX.a"},
+			refusedToSubscribe: []string{"phx.authz.*", "phx.authz.>", "phx.topic.>", "_INBOX.phxgate.>", "_INBOX.>"},
+		},
+		{
+			name:      "backend",
+			publish:   []string{"phx.topic.room.1", "phx.channel.a.b.c", "phx.socket.a"},
+			subscribe: []string{"phx.event.*.room.>", "phx.event.ping.room.1", "phx.topic.room.>", "phx.joined.room.>", "phx.left.room.>", "phx.gateway.lost"},
+			refusedToPublish: []string{"phx.topic.other.x", "phx.topic.room", "phx.authz.join", "phx.authz.connect", "phx.event.ping.room.1", "phx.joined.room.1",
+				"phx.left.room.1", "phx.gateway.lost", "phx.dropped", "_INBOX.phxgate.g.r.1", "phx.fleet.probe.g.1", "phx.channel.a", "$JS.API.INFO"},
+			refusedToSubscribe: []string{"phx.event.>", "phx.event.ping.other.>", "phx.event.*.*.>", "phx.topic.>", "phx.topic.*.1", "phx.joined.>", "phx.channel.>",
+				"phx.authz.join", "_INBOX.phxgate.>", "_INBOX.>"},
+		},
+		{
+			name:               "presence",
+			refusedToPublish:   []string{"phx.topic.room.1", "phx.presence.a", "_INBOX.a"},
+			refusedToSubscribe: []string{"phx.topic.room.1", "phx.presence.>", ">", "_INBOX.>"},
+		},
+		{
+			name:               "debug",
+			subscribe:          []string{"phx.>", "phx.dropped", "phx.topic.room.1"},
+			refusedToPublish:   []string{"phx.topic.room.1", "phx.socket.a", "_INBOX.phxgate.g.r.1", "_INBOX.a"},
+			refusedToSubscribe: []string{">", "_INBOX.>", "$JS.>"},
+		},
+	} {
+		nc := connectBackend(t, server.as(user.name)).nc
+		nc.SetErrorHandler(nil) // denied has what it would print
+		check := func(verb string, subjects []string, refused bool, try func(*testing.T, *nats.Conn, string) error) {
+			for _, subject := range subjects {
+				if err := try(t, nc, subject); (err != nil) != refused {
+					t.Errorf("%s, %s %s: error %v, want one: %t", user.name, verb, subject, err, refused)
+				}
+			}
+		}
+		check("publish", user.publish, false, deniedPublish)
+		check("publish", user.refusedToPublish, true, deniedPublish)
+		check("subscribe", user.subscribe, false, deniedSubscribe)
+		check("subscribe", user.refusedToSubscribe, true, deniedSubscribe)
+	}
+}
+
+// TestNATSOneAnswer: a service may answer what it was asked, once, and
+// nowhere else.
+func TestNATSOneAnswer(t *testing.T) {
+	server := startDocumented(t)
+	authz := connectBackend(t, server.as("authz"))
+	authz.nc.SetErrorHandler(nil)
+	requests := authz.listen("phx.authz.connect")
+	g := startGateway(t, server.as("gateway"), permissionRules, "CONNECT_AUTH=authz")
+	dialed := make(chan struct{})
+	go func() {
+		defer close(dialed)
+		_, _, _, _ = handshake(g, "/socket/websocket?vsn=2.0.0")
+	}()
+	request := next(t, requests)
+	if err := denied(t, authz.nc, func() error { return request.Respond([]byte(`{"allow":false}`)) }); err != nil {
+		t.Errorf("the answer: %v", err)
+	}
+	<-dialed
+	if err := denied(t, authz.nc, func() error { return request.Respond([]byte(`{"allow":true}`)) }); err == nil {
+		t.Error("a second answer was permitted")
+	}
+}
+
+// TestNATSPermissionMissing: a join whose topic the gateway may not subscribe to
+// fails, and no other; the log names the subject, at a limited rate.
+func TestNATSPermissionMissing(t *testing.T) {
+	server := startDocumented(t, `"phx.topic.>", "phx.channel.>"`, `"phx.topic.open.known.>", "phx.channel.>"`)
+	g := startGateway(t, server.as("gateway"), permissionRules)
+	c := g.dial(t)
+	const topics = 40
+	var secret, known []string
+	for i := range topics {
+		secret = append(secret, c.StartJoin(fmt.Sprintf("open:secret:%d", i), struct{}{}))
+		known = append(known, c.StartJoin(fmt.Sprintf("open:known:%d", i), struct{}{}))
+	}
+	for i := range topics {
+		wantError(t, c, secret[i], "unavailable")
+		c.WantReply(known[i], "ok")
+	}
+	c.Heartbeat()
+	lines := 0
+	for line := range strings.Lines(g.stderr.String()) {
+		if strings.Contains(line, `Permissions Violation for Subscription to \"phx.topic.open.secret.`) {
+			lines++
+		}
+	}
+	if lines == 0 || lines > topics/2 {
+		t.Errorf("%d lines of the log name a subject, want some but at most %d", lines, topics/2)
+	}
+	if status, body := g.readyz(); status != 200 {
+		t.Errorf("readyz %d %q: one topic does not make a gateway unready", status, body)
+	}
+}
