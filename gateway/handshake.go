@@ -64,17 +64,46 @@ func (l *loop) feedHead(s *socket, data []byte) {
 
 	l.headReader.Reset(bytes.NewReader(head))
 	req, err := http.ReadRequest(l.headReader)
-	if err != nil {
+	if err != nil || !strictHead(head) || !validHost(req.Host) {
 		l.refuse(s, refusal{status: http.StatusBadRequest})
 		return
 	}
 	l.request(s, req, head)
 }
 
+// strictHead refuses what net/http's request parser lets pass and gobwas/ws, which reads the head again for the upgrade, may understand otherwise: folded
+// lines and field names that are no tokens (RFC 9112 §5.1, §5.2), and a second key (RFC 6455 §11.3.1).
+func strictHead(head []byte) bool {
+	keys := 0
+	lines := bytes.Split(bytes.TrimSuffix(head, []byte("\r\n\r\n")), []byte("\n"))
+	for _, line := range lines[1:] {
+		name, _, ok := bytes.Cut(line, []byte(":"))
+		if !ok || len(name) == 0 || bytes.ContainsFunc(name, func(r rune) bool { return !isToken(r) }) {
+			return false
+		}
+		if bytes.EqualFold(name, []byte("Sec-WebSocket-Key")) {
+			keys++
+		}
+	}
+	return keys <= 1
+}
+
+// isToken reports whether a character may stand in a field name (RFC 9110 §5.6.2).
+func isToken(r rune) bool {
+	return r > ' ' && r < 0x7f && !strings.ContainsRune("\"(),/:;<=>?@[\\]{}", r)
+}
+
+// validHost reports whether every character of a Host header may stand in a host and port (RFC 3986 §3.2.2).
+func validHost(host string) bool {
+	return !strings.ContainsFunc(host, func(r rune) bool {
+		return r <= ' ' || r >= 0x7f || strings.ContainsRune("\"/<>?@\\^`{|}#", r)
+	})
+}
+
 // request decides about a complete request head in Phoenix's order (Phoenix 1.8 transports/websocket.ex, call/2).
 func (l *loop) request(s *socket, req *http.Request, head []byte) {
 	cfg := &l.srv.cfg
-	path := strings.TrimSuffix(req.URL.Path, "/")
+	path := strings.TrimSuffix(req.URL.EscapedPath(), "/") // a path that spells a letter as an escape is another path
 	if path != cfg.SocketPath+"/websocket" {
 		if cfg.Handler != nil && !strings.HasPrefix(path+"/", cfg.SocketPath+"/") {
 			l.handOver(s, head)
