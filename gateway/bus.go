@@ -137,6 +137,7 @@ type ConnectRequest struct {
 	Params    []byte            // JSON object: the query's parameters without vsn
 	AuthToken string            // with HasToken
 	HasToken  bool              //
+	Claims    []byte            // of the token, where it was verified before: a JSON object; else nil
 	Peer      string            // address without port
 	Headers   map[string]string // the configured request headers, lower-case names
 }

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/phxgate/phxgate/authz"
 	"github.com/phxgate/phxgate/gateway"
 	"github.com/phxgate/phxgate/gateway/rules"
 	"github.com/phxgate/phxgate/internal/settings"
@@ -27,10 +28,16 @@ type config struct {
 	settings.NATS
 
 	ChannelsFile string         `env:"CHANNELS_FILE" help:"channel rules, YAML; reread on SIGHUP" none:"none: refuse to start (gateway dev brings its own)"`
-	ConnectAuth  string         `env:"CONNECT_AUTH" envDefault:"authz" help:"authz (ask <prefix>.authz.connect) or allow"`
+	ConnectAuth  string         `env:"CONNECT_AUTH" envDefault:"authz" help:"authz (ask <prefix>.authz.connect), jwt (verify the token here) or allow"`
 	AuthzHeaders settings.Names `env:"AUTHZ_HEADERS" envDefault:"user-agent,origin" help:"request headers that the connect request carries; add cookie for session cookies"`
 	CheckOrigin  origin         `env:"CHECK_ORIGIN" envDefault:"same host" help:"same host, false, or a list such as https://a.example,//*.b.example"`
 	Proxies      settings.CIDRs `env:"TRUSTED_PROXIES" help:"CIDRs whose X-Forwarded-For is believed" none:"none"`
+
+	JWTSecret        string `env:"JWT_SECRET" help:"tokens are signed with HS256 and this secret" none:"none"`
+	JWTPublicKeyFile string `env:"JWT_PUBLIC_KEY_FILE" help:"tokens are signed with the private key of this public key, PEM: RSA (RS256), P-256 (ES256) or Ed25519 (EdDSA)" none:"none"`
+	JWTJWKSURL       string `env:"JWT_JWKS_URL" help:"tokens are signed with a key of this JWK Set; fetched again every 10 min and for an unknown kid" none:"none"`
+	JWTIssuer        string `env:"JWT_ISSUER" help:"iss must equal it" none:"none"`
+	JWTAudience      string `env:"JWT_AUDIENCE" help:"aud must hold it" none:"none"`
 
 	MaxConnections       settings.Count `env:"MAX_CONNECTIONS" help:"more: 503 before the upgrade" none:"what the descriptor limit allows"`
 	MaxFrameBytes        settings.Count `env:"MAX_FRAME_BYTES" envDefault:"1048576" shown:"1 MiB" help:"a message larger, fragments together, is closed with 1009"`
@@ -47,7 +54,8 @@ type config struct {
 	LogLevel  settings.LogLevel `env:"LOG_LEVEL" envDefault:"info" help:"debug, info, warn or error"`
 	GatewayID string            `env:"GATEWAY_ID" help:"name of this gateway in channel ids; must be new for each start" none:"host name and a random part"`
 
-	rules *rules.Set
+	rules   *rules.Set
+	jwtKeys authz.Keys // of JWT_SECRET or JWT_PUBLIC_KEY_FILE; else nil
 }
 
 // origin is CHECK_ORIGIN.
@@ -72,11 +80,8 @@ func load(environ map[string]string) (*config, error) {
 	bad(!strings.HasPrefix(c.SocketPath, "/") || len(c.SocketPath) > 1 && strings.HasSuffix(c.SocketPath, "/") || strings.ContainsAny(c.SocketPath, " ?#%"),
 		"SOCKET_PATH: %q: want a path that begins with / and does not end with it", c.SocketPath)
 	bad(c.GatewayID != "" && !regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`).MatchString(c.GatewayID), "GATEWAY_ID: %q: want at most 64 characters A-Z a-z 0-9 - _", c.GatewayID)
-	bad(c.ConnectAuth == "jwt", "CONNECT_AUTH: jwt is not supported yet")
-	bad(c.ConnectAuth != "authz" && c.ConnectAuth != "allow" && c.ConnectAuth != "jwt", "CONNECT_AUTH: %q is none of authz, allow", c.ConnectAuth)
-	for _, name := range []string{"JWT_SECRET", "JWT_PUBLIC_KEY_FILE", "JWT_JWKS_URL"} {
-		bad(environ[name] != "", "%s: JWT is not supported yet", name)
-	}
+	bad(c.ConnectAuth != "authz" && c.ConnectAuth != "allow" && c.ConnectAuth != "jwt", "CONNECT_AUTH: %q is none of authz, jwt, allow", c.ConnectAuth)
+	errs = append(errs, c.loadJWT())
 	var err error
 	if c.ChannelsFile == "" {
 		errs = append(errs, errors.New("CHANNELS_FILE: not set: a gateway needs channel rules (gateway dev brings its own)"))

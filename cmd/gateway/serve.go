@@ -79,6 +79,10 @@ func runGateway(ctx context.Context, s *config, log *slog.Logger, pages http.Han
 	if s.ConnectAuth == "allow" {
 		authorizer = gateway.AllowConnects{Authorizer: authorizer}
 	}
+	tokens := s.tokenPool(log)
+	if tokens != nil {
+		authorizer = &tokenAuthorizer{Authorizer: authorizer, tokens: tokens, asks: s.ConnectAuth == "authz"}
+	}
 	cfg := s.gatewayConfig()
 	cfg.Log, cfg.Handler = log, pages
 	srv, err := gateway.New(cfg, bus, authorizer)
@@ -102,6 +106,9 @@ func runGateway(ctx context.Context, s *config, log *slog.Logger, pages http.Han
 	var side errgroup.Group
 	side.Go(func() error { return ops.Serve(adminCtx, adminLn) })
 	side.Go(func() error { return reloadRules(adminCtx, s.ChannelsFile, srv, log) })
+	if tokens != nil {
+		side.Go(func() error { tokens.Run(adminCtx); return nil })
+	}
 
 	// A part of the drain time is kept for publishing the last messages.
 	forBus := min(time.Duration(s.DrainTimeout)/5, time.Second)

@@ -19,10 +19,10 @@ var allowed = map[string][]string{
 	"gateway/phx":   {},
 	"gateway/rules": {module + "gateway/phx", "go.yaml.in/yaml/v3"},
 	"gateway":       {module + "gateway/phx", module + "gateway/rules", "github.com/gobwas/ws", "golang.org/x/sys/unix", "golang.org/x/time/rate", "go.opentelemetry.io/otel/"},
-	"authz":         {module + "gateway/phx"},
+	"authz":         {module + "gateway/phx", "github.com/go-jose/go-jose/v4"},
 	"nats": {module + "gateway", module + "gateway/phx", module + "authz", "github.com/nats-io/nats.go", "github.com/nats-io/nats-server/v2/server",
 		"golang.org/x/time/rate", "go.opentelemetry.io/otel/"},
-	"cmd/gateway":      {module + "gateway", module + "gateway/rules", module + "nats", module + "internal/", "golang.org/x/sync/errgroup"},
+	"cmd/gateway":      {module + "authz", module + "gateway", module + "gateway/rules", module + "nats", module + "internal/", "golang.org/x/sync/errgroup"},
 	"cmd/presence-svc": {module + "nats", module + "internal/"},
 }
 
