@@ -10,7 +10,11 @@ build:
 
 # All tests, with the race detector. Those that need npm or Chromium say so and are skipped where these can't be had; with CI set they fail instead.
 test: lint
-	go test -count=1 -race -timeout 20m ./...
+	go test -count=1 -race -timeout 20m $$(go list ./... | grep -v $(ALONE))
+	go test -count=1 -p 1 -timeout 20m $$(go list ./... | grep $(ALONE))
+
+# Whole fleets of processes under faults and load: one after the other, and without the race detector, which the rest has.
+ALONE = -e /internal/nemesis$$ -e /internal/ceilings$$
 
 lint:
 	@test -z "$$(gofmt -l .)" || { echo "gofmt -w these:"; gofmt -l .; exit 1; }
