@@ -39,6 +39,7 @@ type loop struct {
 
 	dirty       []*socket // sockets with something to write this turn
 	dirtyTopics []*topic  // topics with broadcasts to fan out this turn
+	work        int       // bytes of those broadcasts, counted for each member
 	outboxes    []*outbox // empty ones
 	spare       []mail    // the slice that the mailbox gets back
 
@@ -77,21 +78,34 @@ func (l *loop) run() {
 		for i, m := range got {
 			got[i] = nil
 			m.deliver(l)
+			if l.work > turnBytes {
+				l.endTurn(false)
+			}
 		}
 		l.spare = got
-		l.flushTopics()
-		l.flushSockets()
-		n, err := l.poller.wait(l.mailbox.sleep())
-		if err != nil {
-			// The poller is this loop's own descriptor: it fails only if this program closed it by mistake, and then nothing of the loop works.
-			panic(fmt.Sprintf("loop %d: poller: %v", l.id, err))
-		}
-		for i := range n {
-			l.ready(l.poller.at(i))
-		}
-		l.flushSockets()
+		l.endTurn(l.mailbox.sleep())
 	}
 	l.mailbox.stop()
+}
+
+// turnBytes is how many bytes of broadcasts, counted for each member, a turn takes before it writes and reads: a flood on one topic must not keep other
+// sockets waiting for seconds. Usual loads stay far below it, so that they coalesce as much as they can.
+const turnBytes = 32 << 20
+
+// endTurn fans out and writes what the mail brought, then reads what is ready. park: wait for something, since there is no mail.
+func (l *loop) endTurn(park bool) {
+	l.work = 0
+	l.flushTopics()
+	l.flushSockets()
+	n, err := l.poller.wait(park)
+	if err != nil {
+		// The poller is this loop's own descriptor: it fails only if this program closed it by mistake, and then nothing of the loop works.
+		panic(fmt.Sprintf("loop %d: poller: %v", l.id, err))
+	}
+	for i := range n {
+		l.ready(l.poller.at(i))
+	}
+	l.flushSockets()
 }
 
 // ready handles one event of the poller.

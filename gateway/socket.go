@@ -19,6 +19,10 @@ type transport interface {
 	close(s *socket, abort bool)
 }
 
+// sendBuffer is what the kernel may hold for one socket that does not read (it takes twice as much memory). By itself it would let that grow to some 4 MiB, outside
+// OUTBOUND_BYTES and every other limit of ours.
+const sendBuffer = 128 << 10
+
 // socketState is where a socket is in its life.
 //
 //	handshaking ──head──▶ connecting ──allowed──▶ open ──close frame out──▶ closing ──▶ gone

@@ -68,6 +68,7 @@ func (d *delivery) deliver(l *loop) {
 		l.dirtyTopics = append(l.dirtyTopics, t)
 	}
 	t.pending = append(t.pending, d.e)
+	l.work += d.e.size * len(t.members)
 }
 
 // flushTopics fans out the broadcasts of this turn.

@@ -103,6 +103,7 @@ func newAcceptor(ln *net.TCPListener) (*acceptor, error) {
 		opt = errors.Join(
 			unix.SetsockoptInt(int(lfd), unix.IPPROTO_TCP, unix.TCP_NODELAY, 1),
 			unix.SetsockoptInt(int(lfd), unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1),
+			unix.SetsockoptInt(int(lfd), unix.SOL_SOCKET, unix.SO_SNDBUF, sendBuffer),
 		)
 		if opt == nil {
 			fd, opt = unix.FcntlInt(lfd, unix.F_DUPFD_CLOEXEC, 0)

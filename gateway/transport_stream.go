@@ -28,6 +28,13 @@ type stream struct {
 // adoptStream makes a socket of a net.Conn and starts its reader. Called on any goroutine.
 func (l *loop) adoptStream(conn net.Conn) {
 	t := &stream{l: l, conn: conn, read: make([]byte, streamBuffer), resume: make(chan struct{}, 1), gone: make(chan struct{})}
+	raw := conn
+	if t, ok := conn.(interface{ NetConn() net.Conn }); ok { // TLS
+		raw = t.NetConn()
+	}
+	if c, ok := raw.(*net.TCPConn); ok {
+		_ = c.SetWriteBuffer(sendBuffer) // without it the kernel only holds more
+	}
 	var peer netip.Addr
 	if a, err := netip.ParseAddrPort(conn.RemoteAddr().String()); err == nil {
 		peer = a.Addr().Unmap()
