@@ -51,10 +51,7 @@ func (r *raw) next() ws.Frame {
 	if err := r.conn.SetReadDeadline(time.Now().Add(phxtest.Patience())); err != nil {
 		r.t.Fatal(err)
 	}
-	f, err := ws.ReadFrame(r.in)
-	if err == nil {
-		err = ws.CheckHeader(f.Header, ws.StateClientSide)
-	}
+	f, err := phxtest.ReadFrame(r.in)
 	if err != nil {
 		r.t.Fatalf("read: %v", err)
 	}
