@@ -210,9 +210,8 @@ func (b *Bus) confirmAll() {
 		} else {
 			b.log.Warn("subscriptions not confirmed", "topics", len(waiting), "err", err)
 		}
-		after := b.nc().LastError()
 		for _, c := range waiting {
-			if err != nil || after != nil && after != c.before && b.refused(c.subscription, after) {
+			if err != nil || b.nc().LastError() != c.before && b.refused(c.subscription) {
 				c.done(gateway.ErrUnavailable)
 			} else {
 				c.done(nil)
@@ -222,26 +221,25 @@ func (b *Bus) confirmAll() {
 }
 
 // refused reports whether the server refused a subscription. It says so before the PONG, in an error that names the subject; nats.go keeps the last one and hands all
-// of them to the error handler, in order. So once the handler has seen the last, it has seen the one that matters. An error of another kind counts as a refusal.
-func (b *Bus) refused(s *subscription, last error) bool {
+// of them to the error handler, in order. So once the handler has seen the last there is, it has seen the one that matters.
+func (b *Bus) refused(s *subscription) bool {
 	timer := time.NewTimer(toldTimeout)
 	defer timer.Stop()
 	for {
-		if !errors.Is(last, natsgo.ErrPermissionViolation) {
-			return true
+		last := b.nc().LastError()
+		if errors.Is(last, natsgo.ErrMaxSubscriptionsExceeded) {
+			return true // it does not say which
 		}
 		b.out.confirmMu.Lock()
 		seen := b.out.lastTold == last
 		b.out.confirmMu.Unlock()
-		if seen {
+		if seen || !errors.Is(last, natsgo.ErrPermissionViolation) {
 			b.mu.Lock()
 			defer b.mu.Unlock()
 			return s.refused
 		}
 		select {
-		case <-b.out.told:
-			// A later one may have taken the place of last by now.
-			last = b.nc().LastError()
+		case <-b.out.told: // perhaps of the last, perhaps of one before
 		case <-timer.C:
 			return true
 		case <-b.quit:
