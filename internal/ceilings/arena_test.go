@@ -3,6 +3,7 @@
 package ceilings
 
 import (
+	"os"
 	"testing"
 	"time"
 
@@ -109,7 +110,8 @@ func (a *arena) memoryVerdict(bound int64) {
 	}
 }
 
-// busyMachine is the share of the machine above which others make the healthy clients' times meaningless: the figures stay in the table, but do not fail the test.
+// busyMachine is the share of the machine above which others make the healthy clients' times meaningless. Times are judged only where somebody asked for it
+// (CEILINGS=full) and the machine is theirs; else the figures stand in the table and do not fail the test.
 const busyMachine = 0.25
 
 // wantLatency compares a percentile with what it was before.
@@ -125,7 +127,7 @@ func (a *arena) wantBelow(what string, before, during, bound time.Duration) {
 		a.t.Errorf("healthy clients: no %s at all", what)
 	} else if during > bound {
 		report := a.t.Errorf
-		if a.row.foreign > busyMachine {
+		if os.Getenv("CEILINGS") != "full" || a.row.foreign > busyMachine {
 			report = a.t.Logf
 		}
 		report("healthy clients: %s p99 %v, before %v; want no more than %v; others took %.0f%% of the machine", what, during, before, bound, 100*a.row.foreign)

@@ -14,5 +14,5 @@
 //   - arena_test.go, pace_test.go, cpu_test.go: one limit's run: before, during, verdict. table_test.go: all figures, printed at the end.
 //   - one file per limit.
 //
-// The tests run one after the other, since they measure. With the race detector or -short they run at a twentieth of their size; CEILINGS=full is the whole size in any case.
+// The tests run one after the other, since they measure. With the race detector or -short they run at a twentieth of their size; CEILINGS=full is the whole size in any case, and the times of healthy clients, which are printed always, are judged.
 package ceilings
