@@ -32,7 +32,8 @@ type TopicState struct {
 	Topic string `json:"topic"`
 	Epoch uint64 `json:"epoch"`
 	Rev   uint64 `json:"rev"`
-	Same  bool   `json:"same,omitempty"` // the gateway's view holds the same; there are no presences then
+	Hash  uint64 `json:"hash,string"`    // of the presences
+	Same  bool   `json:"same,omitempty"` // the gateway's view had that hash when it asked; there are no presences then
 	Part  int    `json:"part,omitempty"` // from 0 to Parts-1; all parts of a state are sent one after the other
 	Parts int    `json:"parts,omitempty"`
 	// Presences is as in presence_state.

@@ -45,6 +45,10 @@ type Entry struct {
 	Ref  string          `json:"ref"`            // never used twice; becomes phx_ref, unless the entry takes another's place (see Took)
 	Prev string          `json:"prev,omitempty"` // the phx_ref that it replaced, where it is an update
 	Meta json.RawMessage `json:"meta"`           // an object, as CleanMeta returns it
+	// Since is the point of the log at which the entry was first put; 0 in that first record, whose own it is.
+	Since uint64 `json:"since,omitempty"`
+	// Settled: the gateway has written what a Took told it; the entry takes no other's place any more.
+	Settled bool `json:"settled,omitempty"`
 	// Socket is the socket's id, "" for an anonymous one: only the same takes an entry over.
 	Socket  string          `json:"socket,omitempty"`
 	Channel string          `json:"channel"`           // channel id
@@ -72,4 +76,15 @@ func (e *Entry) parse(value []byte) error {
 		return fmt.Errorf("entry: ref, key or meta is missing or wrong")
 	}
 	return nil
+}
+
+// since is the point of the log at which an entry's first record was, as far as a record says.
+func (r *Record) since() uint64 {
+	var v struct {
+		Since uint64 `json:"since"`
+	}
+	if json.Unmarshal(r.Value, &v) != nil || v.Since == 0 {
+		return r.Seq
+	}
+	return v.Since
 }

@@ -48,6 +48,7 @@ type entry struct {
 	in      *incarnation
 	topic   *Topic
 	seq     uint64 // of its last record
+	since   uint64 // of its first
 	value   Entry
 	meta    Meta // as clients see it, while it is seen
 	lingers bool
@@ -66,8 +67,8 @@ type LostChannel struct {
 	Assigns                json.RawMessage // nil: none
 }
 
-// Took tells the gateway of an entry that clients see it under another ref than the one that was written, since nobody saw its user go: the gateway writes the entry anew with
-// that ref, so that the bucket alone says what clients see.
+// Took tells the gateway of an entry that it took another's place, and the ref under which clients see it, which is the other's unless the meta differs: the gateway writes the entry
+// anew with that ref, settled, so that the bucket alone says what clients see.
 type Took struct {
 	Incarnation string `json:"incarnation"`
 	Entry       string `json:"entry"`
@@ -79,9 +80,12 @@ type Took struct {
 // Outcome is what a record did.
 type Outcome struct {
 	Changed []*Topic // topics that changed for clients
-	Took    *Took    // of Topic
+	Took    *Took    // of the record's entry, on Topic
 	Topic   *Topic
-	Lost    *Lost
+	// Taken: an entry on Topic whose place another took. Whoever owns the topic removes it from the bucket if its last record is still of that Seq: while it is there, and its taker is gone,
+	// the bucket would say that it may be taken again.
+	Taken *Record
+	Lost  *Lost
 }
 
 // Epoch is the stream's.
@@ -142,7 +146,7 @@ func (s *State) Load(records []Record, applied uint64) error {
 			}
 			return 1
 		}
-		return cmp.Compare(a.Seq, b.Seq)
+		return cmp.Compare(a.since(), b.since())
 	})
 	for i := range records {
 		s.applied = 0
@@ -206,7 +210,7 @@ func (s *State) register(c *change, r *Record) error {
 		return nil
 	}
 	in.registered = true
-	entries := slices.SortedFunc(maps.Values(in.entries), func(a, b *entry) int { return cmp.Compare(a.seq, b.seq) })
+	entries := slices.SortedFunc(maps.Values(in.entries), func(a, b *entry) int { return cmp.Compare(a.since, b.since) })
 	for _, e := range entries {
 		c.show(e)
 	}
@@ -255,7 +259,7 @@ func (s *State) put(c *change, r *Record) error {
 		return errEntryMoved
 	}
 	if e == nil {
-		e = &entry{id: r.Entry, in: in, topic: s.topic(r.Topic), seq: r.Seq, value: v, lingers: v.Lingers}
+		e = &entry{id: r.Entry, in: in, topic: s.topic(r.Topic), seq: r.Seq, since: cmp.Or(v.Since, r.Seq), value: v, lingers: v.Lingers}
 		in.entries[r.Entry] = e
 		e.topic.held++
 		if in.registered {

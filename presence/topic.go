@@ -77,31 +77,32 @@ func (c *change) show(e *entry) {
 		return
 	}
 	old.seen = false
+	c.out.Topic = t
+	c.out.Taken = &Record{Seq: old.seq, Incarnation: old.in.name, Entry: old.id, Topic: t.name, Op: OpGone}
 	list := t.entries[e.value.Key]
 	list[slices.Index(list, old)] = e
 	e.meta, e.seen = old.meta, true
-	if bytes.Equal(old.value.Meta, e.value.Meta) {
-		c.took(e)
-	} else {
+	if !bytes.Equal(old.value.Meta, e.value.Meta) {
 		c.update(e, old.meta)
 	}
+	c.took(e)
 }
 
 // predecessor returns the oldest entry whose place e takes, nil if there is none: of the same topic, key and socket id, on another gateway, lingering or of a gateway that drains.
 func (e *entry) predecessor() (oldest *entry) {
-	if e.value.Socket == "" {
+	if e.value.Socket == "" || e.value.Settled {
 		return nil
 	}
 	for _, o := range e.topic.entries[e.value.Key] {
-		drains := o.in.draining != 0 && o.in.draining < e.seq
-		if o.value.Socket == e.value.Socket && o.in != e.in && (o.lingers || drains) && (oldest == nil || o.seq < oldest.seq) {
+		away := o.lingers && o.seq < e.since || o.in.draining != 0 && o.in.draining < e.since // before e came
+		if away && o.value.Socket == e.value.Socket && o.in != e.in && (oldest == nil || o.since < oldest.since) {
 			oldest = o
 		}
 	}
 	return oldest
 }
 
-// took notes that clients see an entry under another ref than its own.
+// took notes under which ref clients see an entry that took a place.
 func (c *change) took(e *entry) {
 	prev := ""
 	var head struct {

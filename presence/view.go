@@ -76,8 +76,14 @@ func (v *View) add(key string, m Meta) {
 	v.hash ^= hashRef(m.Ref)
 }
 
-// Confirm moves the view to the owner's point of the log: it holds the same there.
-func (v *View) Confirm(epoch, rev uint64) { v.epoch, v.rev = epoch, rev }
+// Confirm moves the view to the owner's point of the log, if it holds the same: false means that the view has another hash by now, and nothing was done.
+func (v *View) Confirm(epoch, rev, hash uint64) bool {
+	if !v.Known() || v.hash != hash {
+		return false
+	}
+	v.epoch, v.rev = epoch, rev
+	return true
+}
 
 // Replace makes the view hold what the owner does, and returns the difference, for the clients that were told the old.
 func (v *View) Replace(topic string, epoch, rev uint64, p Presences) Diff {
