@@ -3,6 +3,7 @@ package clustertest
 import (
 	"context"
 	"crypto/tls"
+	"strings"
 	"testing"
 	"time"
 
@@ -21,12 +22,22 @@ func TestTranscripts(t *testing.T) {
 		t.Fatal(err)
 	}
 	overBoth(t, func(t *testing.T, server, client *tls.Config) {
-		target := transcriptTarget(t, server, client)
-		t.Run("all", func(t *testing.T) { // so that the gateways outlive them
-			for _, tr := range transcripts {
-				t.Run(tr.File+"/"+tr.Name, func(t *testing.T) { play(t, target, tr) })
-			}
-		})
+		direct := transcriptTarget(t, server, client)
+		cut := phxtest.Target{Base: map[string]string{}, TLS: client}
+		for mount, base := range direct.Base {
+			scheme, addr, _ := strings.Cut(base, "://")
+			cut.Base[mount] = scheme + "://" + byteCutter(t, addr)
+		}
+		for _, way := range []struct {
+			name   string
+			target phxtest.Target
+		}{{"direct", direct}, {"cut into bytes", cut}} { // one after the other: they use the same topics
+			t.Run(way.name, func(t *testing.T) {
+				for _, tr := range transcripts {
+					t.Run(tr.File+"/"+tr.Name, func(t *testing.T) { play(t, way.target, tr) })
+				}
+			})
+		}
 	})
 }
 
