@@ -6,8 +6,11 @@ import (
 	"sync"
 )
 
-// streamBuffer is what one read of a stream takes.
-const streamBuffer = 4 << 10
+// What one read of a stream takes: an idle one waits with the small buffer, and one that filled it goes on with the large.
+const (
+	streamBuffer      = 512
+	streamLargeBuffer = 4 << 10
+)
 
 // stream moves the bytes of a socket that is a net.Conn: TLS, and systems without epoll. It costs a goroutine and a buffer per socket;
 // the socket itself is owned by its loop as any other. The reader goroutine hands its buffer to the loop and waits until it is given back; a writer goroutine
@@ -42,8 +45,16 @@ func (l *loop) adoptStream(conn net.Conn) {
 	l.mailbox.post(mailFunc(func(l *loop) {
 		s := l.adopt(t, -1, peer)
 		slot, gen := s.slot, s.gen
-		l.srv.streams.Go(func() { t.readAll(slot, gen) })
+		l.srv.streams.Go(func() { t.begin(slot, gen) })
 	}))
+}
+
+// begin shakes hands on a goroutine of its own: that of TLS needs a deep stack, which the reader would keep for as long as the socket lives.
+func (t *stream) begin(slot, gen uint32) {
+	if c, ok := t.conn.(interface{ Handshake() error }); ok {
+		_ = c.Handshake() // the first read returns the error; the loop's deadline closes a connection that is slow
+	}
+	t.l.srv.streams.Go(func() { t.readAll(slot, gen) })
 }
 
 // readAll is the reader goroutine; it ends with the connection.
@@ -62,6 +73,7 @@ func (t *stream) readAll(slot, gen uint32) {
 			case <-t.gone:
 				return
 			}
+			t.resize(n)
 			select {
 			case <-t.gone: // both may have been ready: what comes now belongs to whoever has the connection
 				return
@@ -76,6 +88,16 @@ func (t *stream) readAll(slot, gen uint32) {
 			}))
 			return
 		}
+	}
+}
+
+// resize chooses the buffer of the next read by what the last one took.
+func (t *stream) resize(n int) {
+	switch {
+	case n == streamBuffer && len(t.read) == streamBuffer:
+		t.read = make([]byte, streamLargeBuffer)
+	case n <= streamBuffer && len(t.read) > streamBuffer:
+		t.read = make([]byte, streamBuffer)
 	}
 }
 

@@ -21,10 +21,7 @@ type ceilings struct {
 
 // TestCeilings runs the limits one after the other and prints their figures.
 func TestCeilings(t *testing.T) {
-	c := &ceilings{binary: filepath.Join(t.TempDir(), "gateway")}
-	if out, err := exec.Command("go", "build", "-o", c.binary, "../../cmd/gateway").CombinedOutput(); err != nil {
-		t.Fatalf("build ./cmd/gateway: %v\n%s", err, out)
-	}
+	c := &ceilings{binary: buildGateway(t)}
 	// Sockets of a crowd block threads; the clients that measure must not wait for those.
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(16))
 	if small() {
@@ -46,4 +43,14 @@ func TestCeilings(t *testing.T) {
 		t.Run(limit.name, func(t *testing.T) { limit.run(t, c) })
 	}
 	t.Log(c.table())
+}
+
+// buildGateway builds the program.
+func buildGateway(t *testing.T) string {
+	t.Helper()
+	binary := filepath.Join(t.TempDir(), "gateway")
+	if out, err := exec.Command("go", "build", "-o", binary, "../../cmd/gateway").CombinedOutput(); err != nil {
+		t.Fatalf("build ./cmd/gateway: %v\n%s", err, out)
+	}
+	return binary
 }
