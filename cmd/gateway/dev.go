@@ -177,7 +177,10 @@ func devJoin(body []byte) []byte {
 		return mustJSON(map[string]any{"status": "error", "response": map[string]string{"reason": "bad request"}})
 	}
 	gateway, _, _ := strings.Cut(req.Channel, ".")
-	return mustJSON(map[string]any{"status": "ok", "response": map[string]any{"gateway": gateway, "name": req.Socket.Assigns["name"]}})
+	name := req.Socket.Assigns["name"]
+	// A key of its own kind: a name may be one that no presence key can be.
+	presence := map[string]any{"key": fmt.Sprint("user:", name), "meta": map[string]any{"name": name}}
+	return mustJSON(map[string]any{"status": "ok", "response": map[string]any{"gateway": gateway, "name": name}, "presence": presence})
 }
 
 // mustJSON encodes values that are made of maps and strings only.

@@ -1,10 +1,10 @@
 // The demo chat: one Phoenix socket, one channel per joined room. Text from
 // others reaches the page as text nodes only.
 //
-// Sections: the parts of the page; the socket; rooms; messages; typing; composer
-// and name; fleet.
+// Sections: the parts of the page; the socket; rooms; messages; typing; who is
+// there; composer and name; fleet.
 
-const { Socket } = window.Phoenix;
+const { Presence, Socket } = window.Phoenix;
 
 const USUAL_ROOMS = ["lobby", "random", "dev"];
 const PUSH_TIMEOUT = 5000; // ms that a push, once it is out, may go without a reply
@@ -13,6 +13,7 @@ const TYPING_EVERY = 1500; // ms between two of our own `typing`
 const FLEET_EVERY = 2000; // ms between two looks at /dev/fleet
 const GROUP_WITHIN = 120000; // ms within which one author's messages share a heading
 const KEPT_MESSAGES = 500; // per room
+const SHOWN_PEOPLE = 50; // of those in a room
 
 // --- The parts of the page
 
@@ -123,6 +124,8 @@ class Room {
     this.channel = socket.channel(`room:${name}`);
     this.channel.on("new_msg", (payload) => this.received(payload));
     this.channel.on("typing", (payload) => this.typed(payload));
+    this.presence = new Presence(this.channel);
+    this.presence.onSync(() => { if (this === current) showPeople(); });
     this.channel.onClose(() => this.closedByGateway());
     this.channel.join()
       .receive("ok", (response) => this.joined(response))
@@ -139,6 +142,15 @@ class Room {
     const waiting = this.waiting.filter(({ state }) => state === "waiting");
     this.waiting = [];
     for (const message of waiting) this.push(message);
+    this.away = false; // as the gateway has it after a join
+    this.tellAway();
+  }
+
+  // tellAway makes the others see whether this tab is being looked at.
+  tellAway() {
+    if (this.away === document.hidden || !this.channel.canPush()) return;
+    this.away = document.hidden;
+    this.channel.push("status", { away: this.away });
   }
 
   // The client keeps trying to join, so there is one notice and not one per try.
@@ -278,11 +290,24 @@ class Room {
     clearTimeout(this.typers.get(name));
     this.typers.set(name, setTimeout(() => this.stoppedTyping(name), TYPING_EXPIRES));
     showTyping();
+    showPeople();
   }
 
   stoppedTyping(name) {
     clearTimeout(this.typers.get(name));
-    if (this.typers.delete(name)) showTyping();
+    if (!this.typers.delete(name)) return;
+    showTyping();
+    showPeople();
+  }
+
+  // --- Who is there
+
+  // people is everyone in the room: a presence key is a person, a meta one of the tabs.
+  people() {
+    return this.presence.list((key, { metas }) => {
+      const name = String(metas[0]?.name ?? key);
+      return { name, tabs: metas.length, away: metas.every(({ away }) => away === true), typing: this.typers.has(name), me: name === this.myNameHere };
+    }).sort((a, b) => b.me - a.me || a.away - b.away || a.name.localeCompare(b.name));
   }
 }
 
@@ -306,6 +331,7 @@ function enter(name) {
   showRooms();
   $("rooms").querySelector("[aria-current]").scrollIntoView({ block: "nearest", inline: "nearest" });
   showTyping();
+  showPeople();
 }
 
 function showRooms() {
@@ -344,6 +370,25 @@ function showTyping() {
   $("typing").textContent = text;
 }
 
+// showPeople lists who is in the current room.
+function showPeople() {
+  const people = current?.people() ?? [];
+  $("here-count").textContent = people.length ? `${people.length} here` : "";
+  $("people-more").hidden = people.length <= SHOWN_PEOPLE;
+  $("people-more").textContent = `and ${people.length - SHOWN_PEOPLE} more`;
+  $("people").replaceChildren(...people.slice(0, SHOWN_PEOPLE).map(({ name, tabs, away, typing, me }) => {
+    const item = stamp("person-item");
+    paintAvatar(item.querySelector(".avatar"), name);
+    item.classList.toggle("away", away);
+    item.dataset.name = name;
+    item.querySelector(".label").textContent = me ? `${name} (you)` : name;
+    item.querySelector(".tabs").hidden = tabs < 2;
+    item.querySelector(".tabs").textContent = `${tabs} tabs`;
+    item.querySelector(".doing").textContent = typing ? "typing…" : away ? "away" : "";
+    return item;
+  }));
+}
+
 $("room-form").addEventListener("submit", (event) => {
   event.preventDefault();
   const name = $("room-input").value.trim().replace(/^(#|room:)/, "");
@@ -369,6 +414,7 @@ $("to-end").addEventListener("click", () => {
 new ResizeObserver(() => { if (current?.following) current.toEnd(); }).observe($("logs"));
 
 document.addEventListener("visibilitychange", () => {
+  for (const room of rooms.values()) room.tellAway();
   if (document.hidden || !current) return;
   current.unread = 0;
   showRooms();
