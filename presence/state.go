@@ -31,6 +31,7 @@ func NewState(epoch uint64) *State {
 type incarnation struct {
 	name       string
 	registered bool   // else its entries do not count
+	seq        uint64 // of its registration
 	draining   uint64 // the point of the log since when it drains; 0: it does not
 	linger     int64
 	entries    map[string]*entry
@@ -125,6 +126,25 @@ func (s *State) Registered(name string) bool {
 	return in != nil && in.registered
 }
 
+// RegisteredAt is the point of the log of an incarnation's registration as it is now.
+func (s *State) RegisteredAt(name string) (seq uint64, ok bool) {
+	in := s.incarnations[name]
+	if in == nil || !in.registered {
+		return 0, false
+	}
+	return in.seq, true
+}
+
+// Drop forgets a stranger, whose entries were removed from the bucket.
+func (s *State) Drop(name string) {
+	if in := s.incarnations[name]; in != nil && !in.registered {
+		for _, e := range in.entries {
+			e.topic.held--
+		}
+		delete(s.incarnations, name)
+	}
+}
+
 // Strangers is the incarnations that have entries and no registration: what a gateway wrote that was given up, to be removed from the bucket.
 func (s *State) Strangers() (names []string) {
 	for name, in := range s.incarnations {
@@ -199,7 +219,7 @@ func (s *State) register(c *change, r *Record) error {
 		return err
 	}
 	in := s.incarnation(r.Incarnation)
-	in.linger = reg.Linger
+	in.linger, in.seq = reg.Linger, r.Seq
 	switch {
 	case !reg.Draining:
 		in.draining = 0
