@@ -23,6 +23,8 @@ type ConnConfig struct {
 	Key   string
 	TLS   *tls.Config // instead of CA, Cert and Key, for tests; nil
 	Log   *slog.Logger
+	// InboxPrefix is where answers to requests that nats.go itself makes come; "" for nats.go's own.
+	InboxPrefix string
 	// InProcess connects to a server in this process instead of URL.
 	InProcess natsgo.InProcessConnProvider
 }
@@ -64,6 +66,9 @@ func (c *ConnConfig) options() ([]natsgo.Option, error) {
 	}
 	if c.TLS != nil {
 		opts = append(opts, natsgo.Secure(c.TLS))
+	}
+	if c.InboxPrefix != "" {
+		opts = append(opts, natsgo.CustomInboxPrefix(c.InboxPrefix))
 	}
 	if c.InProcess != nil {
 		opts = append(opts, natsgo.InProcessServer(c.InProcess))

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -11,12 +12,16 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/phxgate/phxgate/internal/admin"
 	"github.com/phxgate/phxgate/internal/settings"
 	"github.com/phxgate/phxgate/nats"
+	"github.com/phxgate/phxgate/presence"
 )
 
 // config is the service's settings.
@@ -74,7 +79,7 @@ func run(args []string) int {
 	if len(args) > 0 {
 		help := fmt.Sprintf(`presence-svc: the presence service of a fleet of gateways.
 
-This version keeps no presence yet: it connects to NATS and can be deployed, watched and stopped.
+It keeps who is on which topic in a JetStream KV bucket, tells clients by presence_diff, and notices gateways that die. Any number of replicas share the work.
 
 usage: %s   serve, with settings from the environment
 
@@ -103,26 +108,55 @@ usage: %s   serve, with settings from the environment
 
 // serve runs the service until ctx ends.
 func serve(ctx context.Context, c *config, log *slog.Logger) error {
+	subjects, err := nats.NewSubjects(c.Prefix)
+	if err != nil {
+		return fmt.Errorf("SUBJECT_PREFIX: %w", err)
+	}
 	ln, err := settings.Listen("ADMIN_LISTEN", c.AdminListen)
 	if err != nil {
 		return err
 	}
 	defer ln.Close()
-	conn := c.NATS.Conn("phxgate-presence-svc", log)
-	link, err := nats.Open(conn)
+	id := strings.ToLower(rand.Text()[:8])
+	log = log.With("replica", id)
+	conn := c.NATS.Conn("phxgate-presence-svc/"+id, log)
+	bus, err := nats.DialPresence(conn, subjects, nats.BucketConfig{Replicas: int(c.Replicas), Memory: c.Storage == "memory"})
 	if err != nil {
 		return err
 	}
-	defer link.Close()
-	ops, err := admin.New(func() error {
-		if ctx.Err() != nil {
-			return errors.New("draining")
-		}
-		return link.Ready(time.Duration(c.ReadyGrace))
-	}, log)
+	service := presence.NewService(presence.ServiceConfig{ID: id, Merge: time.Duration(c.Merge), Log: log}, bus)
+	bus.Start(service)
+	ops, err := admin.New(func() error { return ready(ctx, service, bus, time.Duration(c.ReadyGrace)) }, log)
 	if err != nil {
 		return err
 	}
-	log.Warn("presence-svc runs; this version keeps no presence yet", "admin", ln.Addr().String(), "nats", conn.Redacted())
-	return ops.Serve(ctx, ln)
+	if err := service.RegisterMetrics(ops.Meter()); err != nil {
+		return err
+	}
+	log.Info("presence-svc runs", "admin", ln.Addr().String(), "nats", conn.Redacted(), "bucket", subjects.Presence().Bucket())
+
+	adminCtx, stopAdmin := context.WithCancel(context.Background())
+	defer stopAdmin()
+	var side errgroup.Group
+	side.Go(func() error { return ops.Serve(adminCtx, ln) })
+	service.Run(ctx)
+	rest, cancel := context.WithTimeout(context.Background(), min(time.Duration(c.DrainTimeout), time.Second))
+	defer cancel()
+	bus.Close(rest)
+	stopAdmin()
+	return side.Wait()
+}
+
+// ready says why the service is not ready.
+func ready(ctx context.Context, service *presence.Service, bus *nats.PresenceBus, grace time.Duration) error {
+	if ctx.Err() != nil {
+		return errors.New("draining")
+	}
+	if err := bus.Ready(grace); err != nil {
+		return err
+	}
+	if !service.Ready() && bus.Available() {
+		return errors.New("the presence bucket is not loaded yet")
+	}
+	return nil
 }
