@@ -131,6 +131,10 @@ func parsePresence(raw []byte) (*Presence, error) {
 		return &presence, nil
 	}
 	presence.HasKey = true
+	if c := key[0]; c == '-' || c >= '0' && c <= '9' { // keys are always strings (Phoenix 1.8 presence.ex)
+		presence.Key = string(key)
+		return &presence, nil
+	}
 	if presence.Key, err = parseString(key); err != nil {
 		return nil, nonsense("presence.key: %w", err)
 	}

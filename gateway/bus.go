@@ -50,6 +50,22 @@ type Authorizer interface {
 	AuthorizeJoin(r *JoinRequest, done func(*JoinDecision, error))
 }
 
+// Presence keeps who is on which topic, and tells channels by [Server.PushPresence] and [Server.BroadcastPresence]. Its methods never block, but for Drain, and may be called from
+// any goroutine; for one channel they take effect in the order of the calls.
+type Presence interface {
+	// CheckKey and CleanMeta return the error whose text a client is told. A clean meta is a JSON object without what only servers write; nil becomes an empty one.
+	CheckKey(key string) error
+	CleanMeta(meta []byte) ([]byte, error)
+	// Join begins a channel's part, after its join reply was sent: it sees who is there, or with counted how many; with tracked it is seen, under a key and with a meta that were checked.
+	Join(channel, topic, socketID string, counted, tracked bool, key string, meta, assigns []byte)
+	// Update merges those members of changes, a JSON object, that fields names into the channel's meta. done is told whether that was accepted; the error's text is for the client.
+	Update(channel string, fields []string, changes []byte, done func(error))
+	// Leave ends a channel's part. lingers: it ended for no fault of its user, who may be back.
+	Leave(channel string, lingers bool)
+	// Drain is called before the first socket of a draining gateway is closed. It may wait for half a second.
+	Drain()
+}
+
 // Inbox takes what the bus brings. One goroutine calls it, in the order of arrival; a call may wait while a loop's mailbox is full, which is how load
 // is pushed back to the bus. The slices of a message belong to the inbox from then on.
 type Inbox interface {
@@ -170,4 +186,12 @@ type JoinDecision struct {
 	Events    []string // events that the client may send, where HasEvents
 	HasEvents bool
 	ExpiresAt time.Time
+	Presence  *JoinPresence // nil: as the rule says
+}
+
+// JoinPresence is a channel's part in its topic's presence.
+type JoinPresence struct {
+	Tracked bool // else it watches only
+	Key     string
+	Meta    []byte // JSON object, or nil
 }

@@ -37,6 +37,7 @@ type channel struct {
 	leaving  bool // a leave waits for its turn
 	excluded bool // during one fan-out: some broadcast must not go here
 	gapped   bool // told to rejoin after a gap, at its time
+	present  bool // it takes part in its topic's presence, or may: Presence is told when it ends
 	nullRef  bool // the join had no join_ref
 	// tag is what pushes and replies carry as join_ref: the join's join_ref, or its ref if that was null (Phoenix 1.8 channel/server.ex, join/4).
 	tag     phx.Ref
@@ -110,6 +111,7 @@ func (l *loop) endChannel(ch *channel, reason string) {
 		return
 	}
 	wasJoined := ch.state == joined || ch.state == draining
+	l.leavePresence(ch, reason)
 	delete(l.draining, ch)
 	l.removeChannel(ch)
 	if wasJoined {
@@ -150,6 +152,7 @@ func (l *loop) endChannels(s *socket, c cause) {
 			continue
 		}
 		charged := ch.extra().charged
+		l.leavePresence(ch, c.left())
 		l.removeChannel(ch)
 		l.charge(ch, charged) // it still holds what waits
 		ch.state = draining

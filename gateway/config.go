@@ -22,6 +22,8 @@ type Config struct {
 	Rules *rules.Set
 	// Handler serves paths that are no sockets; nil answers 404.
 	Handler http.Handler
+	// Presence keeps who is on which topic; nil: nobody does, and rules that speak of it have no effect.
+	Presence Presence
 	// Loops is how many event loops own sockets. Default: one per two cores, at least one.
 	Loops int
 

@@ -67,6 +67,20 @@ func (l *loop) handEvent(ch *channel, it *item) {
 			return
 		}
 	}
+	if er.Do == rules.PresenceUpdate {
+		switch {
+		case it.binary || !phx.IsObject(it.payload):
+			refuse(reasonInvalidPayload)
+		case !l.srv.bus.Available():
+			refuse(reasonUnavailable)
+		case l.srv.cfg.Presence == nil || ch.state != joined:
+			refuse(reasonNotTracked)
+		default:
+			l.stats.events.add(int(er.Do), 1)
+			l.updatePresence(ch, it, er)
+		}
+		return
+	}
 	e := l.eventOf(ch)
 	e.Name, e.Payload, e.Binary = it.event, it.payload, it.binary
 	var err error

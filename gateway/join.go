@@ -108,6 +108,11 @@ func (l *loop) tryJoin(ch *channel) {
 		return
 	}
 	d, s := m.decision, ch.socket
+	part, err := l.partOf(ch, d)
+	if err != nil {
+		l.refuseJoin(ch, errorBody(err), joinRefused)
+		return
+	}
 	// What came before this moment is not for the new member.
 	l.flushTopic(ch.topic)
 	ch.state = joined
@@ -130,6 +135,7 @@ func (l *loop) tryJoin(ch *channel) {
 	if m.replaces != nil {
 		l.notice(s, *m.replaces, ch.topic.name, "phx_close", emptyObject)
 	}
+	l.joinPresence(ch, part)
 	params := m.params
 	m.decision, m.replaces, m.ref = nil, nil, ""
 	if rule := l.ruleOf(ch); rule == nil || !rule.NeedsParams() {
@@ -142,7 +148,7 @@ func (l *loop) tryJoin(ch *channel) {
 	l.charge(ch, -max(joinCharge, 0))
 	e := l.eventOf(ch)
 	e.Payload = params
-	if err := l.srv.bus.Joined(e); err != nil {
+	if err = l.srv.bus.Joined(e); err != nil {
 		l.stats.dropped.add(droppedJoined, 1)
 	}
 	ch.trim()

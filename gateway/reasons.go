@@ -1,6 +1,10 @@
 package gateway
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/phxgate/phxgate/gateway/phx"
+)
 
 // Reasons that a client reads in a reply of status error (contract, "Events from clients" and "Authorization"; Phoenix 1.8 socket.ex for the first three).
 const (
@@ -18,6 +22,7 @@ const (
 	reasonNoBackend        = "no backend"
 	reasonTimeout          = "timeout"
 	reasonBadReply         = "bad reply"
+	reasonNotTracked       = "not tracked"
 	reasonAuthzUnavailable = "authorization unavailable"
 )
 
@@ -54,5 +59,10 @@ var (
 	channelCrash = []byte(`{"reason":"channel_crash"}`)
 )
 
-// appendReason appends {"reason":r}; r is one of the constants above, which need no escapes.
+// errorBody is {"reason":…} with an error's text.
+func errorBody(err error) []byte {
+	return append(phx.AppendQuote([]byte(`{"reason":`), err.Error()), '}')
+}
+
+// reasonBody is {"reason":r}; r is one of the constants above, which need no escapes.
 func reasonBody(r string) []byte { return []byte(`{"reason":"` + r + `"}`) }

@@ -115,6 +115,9 @@ func (srv *Server) Serve(ctx context.Context, ln net.Listener, drainTimeout time
 	err := srv.acceptAll(ctx, ln)
 	srv.draining.Store(true)
 	ln.Close()
+	if srv.cfg.Presence != nil {
+		srv.cfg.Presence.Drain()
+	}
 	srv.drain(drainTimeout)
 	for _, l := range srv.loops {
 		l.mailbox.post(mailFunc(func(l *loop) {

@@ -76,7 +76,7 @@ func newStats() *stats {
 		socketsEnded: newLabelled(causeNames[:]...),
 		connects:     newLabelled("allowed", "refused", "unavailable"),
 		joins:        newLabelled("ok", "refused", "unmatched", "unavailable"),
-		events:       newLabelled("refused", "broadcast", "broadcast_from", "call", "cast"),
+		events:       newLabelled("refused", "broadcast", "broadcast_from", "call", "cast", "presence_update"),
 		dropped: newLabelled("stale_join_ref", "overloaded", "binary_to_v1", "binary_field", "no_channel", "bad_reply", "assigns_too_large",
 			"drain_timeout", "joined_not_published", "left_not_published"),
 	}

@@ -74,8 +74,13 @@ func (a *Authorizer) AuthorizeJoin(r *gateway.JoinRequest, done func(*gateway.Jo
 			done(nil, fmt.Errorf("%w: %w", gateway.ErrBadAnswer, err))
 			return
 		}
+		var presence *gateway.JoinPresence
+		if p := reply.Presence; p != nil {
+			presence = &gateway.JoinPresence{Tracked: p.HasKey, Key: p.Key, Meta: p.Meta}
+		}
 		done(&gateway.JoinDecision{
-			OK: reply.OK, Response: reply.Response, Assigns: assigns, Events: reply.Events, HasEvents: reply.HasEvents, ExpiresAt: unixTime(reply.ExpiresAt),
+			Presence: presence,
+			OK:       reply.OK, Response: reply.Response, Assigns: assigns, Events: reply.Events, HasEvents: reply.HasEvents, ExpiresAt: unixTime(reply.ExpiresAt),
 		}, nil)
 	})
 }

@@ -28,7 +28,10 @@ type Bus struct {
 	subjects  Subjects
 	gatewayID string
 	inbox     gateway.Inbox // set by Start
-	stats     busStats
+	presence  PresenceInbox // nil: none; set before Start
+	// Of presence's subjects.
+	presencePrefix, syncSubject string
+	stats                       busStats
 
 	msgs chan *natsgo.Msg // everything that comes in; never closed
 	gaps chan struct{}    // a gap to tell; never closed
@@ -71,6 +74,7 @@ func Dial(cfg ConnConfig, subjects Subjects, gatewayID string) (*Bus, error) {
 		subjects: subjects, gatewayID: gatewayID, msgs: make(chan *natsgo.Msg, chanCount), gaps: make(chan struct{}, 1),
 		topics: map[string]*subscription{}, quit: make(chan struct{}),
 	}
+	b.presencePrefix, b.syncSubject = subjects.Presence().prefix, subjects.Presence().Sync()
 	b.in.init()
 	b.out.init()
 	b.dropped.init()
@@ -98,7 +102,8 @@ func (b *Bus) Start(inbox gateway.Inbox) error {
 
 // subscribeFixed makes the subscriptions that a gateway always has.
 func (b *Bus) subscribeFixed(nc *natsgo.Conn) error {
-	for _, subject := range []string{b.subjects.ChannelsOf(b.gatewayID), b.subjects.AllSockets(), b.requests.prefix + "*"} {
+	fixed := []string{b.subjects.ChannelsOf(b.gatewayID), b.subjects.AllSockets(), b.requests.prefix + "*"}
+	for _, subject := range append(fixed, b.presenceSubjects()...) {
 		if _, err := nc.ChanSubscribe(subject, b.msgs); err != nil {
 			return fmt.Errorf("subscribe %s: %w", subject, err)
 		}
@@ -182,6 +187,9 @@ func (b *Bus) tellGaps() {
 		case <-b.gaps:
 			b.stats.Gaps.Add(1)
 			b.inbox.Gap()
+			if b.presence != nil {
+				b.presence.Gap()
+			}
 			pause.Reset(gapPause)
 		case <-b.quit:
 			return

@@ -123,6 +123,8 @@ func (b *Bus) receive(m *natsgo.Msg) {
 		}
 	case strings.HasPrefix(subject, b.subjects.channel):
 		b.channel(m)
+	case b.presence != nil && strings.HasPrefix(subject, b.presencePrefix):
+		b.presenceMessage(m)
 	case strings.HasPrefix(subject, b.subjects.socket):
 		b.socket(m)
 	}

@@ -18,19 +18,24 @@ const maxEvent = 255
 func (b *Bus) broadcast(topic string, m *natsgo.Msg) {
 	out := &gateway.Broadcast{Topic: topic}
 	var reason dropReason
+	var stamp []byte // of a diff of the presence service
 	if _, ok := m.Header["Phx-Event"]; ok {
 		out.Event, out.Payload, out.Binary, reason = readEvent(m)
 		if reason == dropNone {
 			out.From = m.Header.Get("Phx-From")
 		}
 	} else {
-		reason = readEnvelope(m.Data, out)
+		stamp, reason = readEnvelope(m.Data, out)
 		if m.Header.Get("Phx-Encoding") == "binary" {
 			reason = dropNoEvent // bytes cannot be an envelope
 		}
 	}
 	if reason != dropNone {
 		b.drop(m.Subject, reason)
+		return
+	}
+	if stamp != nil && b.presence != nil && out.Event == "presence_diff" {
+		b.presence.Diff(topic, out.Payload, stamp)
 		return
 	}
 	b.inbox.Broadcast(out)
@@ -55,14 +60,15 @@ func readEvent(m *natsgo.Msg) (event string, payload []byte, binary bool, reason
 	return event, m.Data, false, checkPayload(m.Data)
 }
 
-// readEnvelope reads {"event":…,"payload":{…},"from":…}; unknown keys are ignored.
-func readEnvelope(body []byte, out *gateway.Broadcast) dropReason {
+// readEnvelope reads {"event":…,"payload":{…},"from":…}; unknown keys are ignored. stamp is the value of "presence", which the presence service puts beside its diffs; nil if
+// there is none.
+func readEnvelope(body []byte, out *gateway.Broadcast) (stamp []byte, reason dropReason) {
 	// The envelope is one level of its own.
 	if err := phx.CheckJSONDepth(body, phx.MaxDepth+1); err != nil {
-		return reasonOf(err)
+		return nil, reasonOf(err)
 	}
 	if !phx.IsObject(body) {
-		return dropNoEvent
+		return nil, dropNoEvent
 	}
 	var event, payload, from []byte
 	phx.EachMember(body, func(key, raw []byte) bool {
@@ -73,35 +79,37 @@ func readEnvelope(body []byte, out *gateway.Broadcast) dropReason {
 			payload = raw
 		case "from":
 			from = raw
+		case "presence":
+			stamp = raw
 		}
 		return true
 	})
 	if event == nil || event[0] != '"' {
-		return dropNoEvent
+		return nil, dropNoEvent
 	}
 	name, err := phx.AppendUnquote(nil, event)
 	if err != nil {
-		return dropNoEvent
+		return nil, dropNoEvent
 	}
 	out.Event = string(name)
 	if reason := checkEvent(out.Event); reason != dropNone {
-		return reason
+		return nil, reason
 	}
 	if payload == nil || payload[0] != '{' {
-		return dropNotObject
+		return nil, dropNotObject
 	}
 	out.Payload = payload
 	if from != nil && string(from) != "null" {
 		if from[0] != '"' {
-			return dropHeader
+			return nil, dropHeader
 		}
 		id, err := phx.AppendUnquote(nil, from)
 		if err != nil {
-			return dropHeader
+			return nil, dropHeader
 		}
 		out.From = string(id)
 	}
-	return dropNone
+	return stamp, dropNone
 }
 
 // checkEvent checks the name of a broadcast or push. Names that begin with phx_ are the protocol's own.

@@ -21,6 +21,8 @@ var (
 	ErrNotTracked     = errors.New("not tracked")
 	ErrAlreadyTracked = errors.New("already tracked")
 	ErrUnknownChannel = errors.New("unknown channel")
+	ErrTooManyKeys    = errors.New("too many keys")
+	ErrInvalidOp      = errors.New("invalid op")
 	// ErrUnavailable: the change cannot be made now; nothing was changed.
 	ErrUnavailable = errors.New("unavailable")
 )

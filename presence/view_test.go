@@ -47,7 +47,7 @@ type netState struct {
 	presences Presences
 }
 
-const watched = "room:1"
+const lookedAt = "room:1"
 
 func newNetwork(t *testing.T, r *rand.Rand) *network {
 	n := &network{t: t, w: newWorld(r)}
@@ -67,7 +67,7 @@ func (n *network) send(replica int, m netMessage) {
 }
 
 func (n *network) flush(i int) {
-	topic := n.replicas[i].state.Topic(watched)
+	topic := n.replicas[i].state.Topic(lookedAt)
 	if topic == nil {
 		return
 	}
@@ -89,7 +89,7 @@ func (n *network) check(v *netView) {
 		}
 		n.flush(i)
 		s := &netState{rev: rep.state.Applied()}
-		if topic := rep.state.Topic(watched); topic != nil {
+		if topic := rep.state.Topic(lookedAt); topic != nil {
 			s.hash, s.presences = topic.Hash(), topic.Presences()
 		}
 		s.same = v.view.Known() && v.view.hash == s.hash
@@ -126,7 +126,7 @@ func (n *network) receive(v *netView, m netMessage) {
 			return
 		}
 		before := slices.Clone(refsOf(v.view.presences))
-		d := v.view.Replace(watched, 1, s.rev, s.presences)
+		d := v.view.Replace(lookedAt, 1, s.rev, s.presences)
 		n.wantFold(before, &d, refsOf(s.presences))
 	}
 }
@@ -219,7 +219,7 @@ func TestViewsAreTrueAtTheirPoint(t *testing.T) {
 				if _, err := truth.Apply(&rec); err != nil {
 					t.Fatal(err)
 				}
-				n.truth = append(n.truth, truthAt{rec.Seq, refsOf(presencesOf(truth, watched))})
+				n.truth = append(n.truth, truthAt{rec.Seq, refsOf(presencesOf(truth, lookedAt))})
 			}
 		}
 		for i, rep := range n.replicas { // calm
@@ -243,7 +243,7 @@ func TestViewsAreTrueAtTheirPoint(t *testing.T) {
 					}
 				}
 			}
-			if got, want := refsOf(v.view.presences), refsOf(presencesOf(truth, watched)); !slices.Equal(got, want) {
+			if got, want := refsOf(v.view.presences), refsOf(presencesOf(truth, lookedAt)); !slices.Equal(got, want) {
 				t.Fatalf("in the end: view %v, true %v", got, want)
 			}
 		}

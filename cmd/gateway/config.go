@@ -49,6 +49,7 @@ type config struct {
 	AuthzTimeout settings.Duration `env:"AUTHZ_TIMEOUT" envDefault:"5s" help:"for connect and join"`
 	DrainTimeout settings.Duration `env:"DRAIN_TIMEOUT" envDefault:"30s" help:"how long SIGTERM may take"`
 	ReadyGrace   settings.Duration `env:"READY_GRACE" envDefault:"5s" help:"a NATS hiccup shorter than this does not make a fleet unready"`
+	Linger       settings.Pause    `env:"PRESENCE_LINGER" envDefault:"10s" help:"how long a presence stays whose channel the gateway ended for no fault of its user; 0s: no linger"`
 	GapSpread    settings.Duration `env:"GAP_SPREAD" envDefault:"3s" help:"over how long channels are told to rejoin after a gap"`
 
 	LogLevel  settings.LogLevel `env:"LOG_LEVEL" envDefault:"info" help:"debug, info, warn or error"`

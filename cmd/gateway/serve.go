@@ -22,6 +22,7 @@ import (
 	"github.com/phxgate/phxgate/internal/admin"
 	"github.com/phxgate/phxgate/internal/settings"
 	"github.com/phxgate/phxgate/nats"
+	"github.com/phxgate/phxgate/presence"
 )
 
 // serve runs one gateway until SIGTERM or SIGINT.
@@ -85,6 +86,9 @@ func runGateway(ctx context.Context, s *config, log *slog.Logger, pages http.Han
 	}
 	cfg := s.gatewayConfig()
 	cfg.Log, cfg.Handler = log, pages
+	tracker := presence.NewTracker(presence.TrackerConfig{Gateway: s.GatewayID, Linger: time.Duration(s.Linger), Log: log}, bus.Presence())
+	cfg.Presence = tracker
+	bus.SetPresence(tracker)
 	srv, err := gateway.New(cfg, bus, authorizer)
 	if err != nil {
 		return err
@@ -96,7 +100,7 @@ func runGateway(ctx context.Context, s *config, log *slog.Logger, pages http.Han
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(srv.RegisterMetrics(ops.Meter()), bus.RegisterMetrics(ops.Meter())); err != nil {
+	if err := errors.Join(srv.RegisterMetrics(ops.Meter()), bus.RegisterMetrics(ops.Meter()), tracker.RegisterMetrics(ops.Meter())); err != nil {
 		return err
 	}
 	log.Info("gateway listens", "listen", ln.Addr().String(), "socket", cfg.SocketPath+"/websocket", "admin", adminLn.Addr().String(), "nats", conn.Redacted())
@@ -104,6 +108,7 @@ func runGateway(ctx context.Context, s *config, log *slog.Logger, pages http.Han
 	adminCtx, stopAdmin := context.WithCancel(context.Background())
 	defer stopAdmin()
 	var side errgroup.Group
+	side.Go(func() error { tracker.Run(adminCtx, srv); return nil })
 	side.Go(func() error { return ops.Serve(adminCtx, adminLn) })
 	side.Go(func() error { return reloadRules(adminCtx, s.ChannelsFile, srv, log) })
 	if tokens != nil {
@@ -113,6 +118,7 @@ func runGateway(ctx context.Context, s *config, log *slog.Logger, pages http.Han
 	// A part of the drain time is kept for publishing the last messages.
 	forBus := min(time.Duration(s.DrainTimeout)/5, time.Second)
 	serveErr := srv.Serve(ctx, ln, time.Duration(s.DrainTimeout)-forBus)
+	tracker.Depart()
 	rest, cancel := context.WithTimeout(context.Background(), forBus)
 	defer cancel()
 	bus.Close(rest)

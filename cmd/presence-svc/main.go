@@ -32,23 +32,11 @@ type config struct {
 	DrainTimeout settings.Duration `env:"DRAIN_TIMEOUT" envDefault:"30s" help:"how long SIGTERM may take"`
 	ReadyGrace   settings.Duration `env:"READY_GRACE" envDefault:"5s" help:"a NATS hiccup shorter than this does not make it unready"`
 
-	Merge    pause    `env:"PRESENCE_MERGE" envDefault:"50ms" help:"how long changes of a busy topic are gathered into one diff; 0s: never"`
-	Replicas replicas `env:"PRESENCE_REPLICAS" envDefault:"1" help:"of the KV bucket, 1 to 5"`
-	Storage  storage  `env:"PRESENCE_STORAGE" envDefault:"file" help:"of the KV bucket, file or memory"`
+	Merge    settings.Pause `env:"PRESENCE_MERGE" envDefault:"50ms" help:"how long changes of a busy topic are gathered into one diff; 0s: never"`
+	Replicas replicas       `env:"PRESENCE_REPLICAS" envDefault:"1" help:"of the KV bucket, 1 to 5"`
+	Storage  storage        `env:"PRESENCE_STORAGE" envDefault:"file" help:"of the KV bucket, file or memory"`
 
 	LogLevel settings.LogLevel `env:"LOG_LEVEL" envDefault:"info" help:"debug, info, warn or error"`
-}
-
-// pause is a duration that may be zero.
-type pause time.Duration
-
-func (p *pause) UnmarshalText(b []byte) error {
-	d, err := time.ParseDuration(string(b))
-	if err != nil || d < 0 {
-		return fmt.Errorf("%q is not a duration with a unit of 0s or more", b)
-	}
-	*p = pause(d)
-	return nil
 }
 
 type replicas int

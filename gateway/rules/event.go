@@ -12,8 +12,9 @@ type EventRule struct {
 	Do         Do
 	Timeout    time.Duration // Call only: how long a backend may take, more than 0
 	Concurrent bool          // Call only: the channel's next event does not wait for the answer
-	Reply      bool          // Broadcast, BroadcastFrom, Cast only: answer ok and {} once NATS has the message
+	Reply      bool          // Broadcast, BroadcastFrom, Cast, PresenceUpdate only: answer ok and {} once NATS has the message
 	Set        []Assignment  // Broadcast, BroadcastFrom only: written over the payload's keys
+	Fields     []string      // PresenceUpdate only: the keys of the meta that the payload may set, at least one
 	Line       int           // of the file, from 1
 }
 
@@ -22,15 +23,17 @@ type Do uint8
 
 // The kinds of event rules (docs/contract.md, "Events from clients").
 const (
-	Reject        Do = iota // answered with {"reason":"unmatched event"}
-	Broadcast               // published on the topic
-	BroadcastFrom           // published on the topic, for everyone but the sender
-	Call                    // a backend is asked, and the client gets its answer
-	Cast                    // published to a backend
+	Reject         Do = iota // answered with {"reason":"unmatched event"}
+	Broadcast                // published on the topic
+	BroadcastFrom            // published on the topic, for everyone but the sender
+	Call                     // a backend is asked, and the client gets its answer
+	Cast                     // published to a backend
+	PresenceUpdate           // changes the client's own presence meta
 )
 
 var doWords = []string{
 	Reject: "reject", Broadcast: "broadcast", BroadcastFrom: "broadcast_from", Call: "call", Cast: "cast",
+	PresenceUpdate: "presence_update",
 }
 
 // String returns the word for d in a rules file.
@@ -45,7 +48,8 @@ func (d Do) String() string {
 var options = map[string][]Do{
 	"timeout":    {Call},
 	"concurrent": {Call},
-	"reply":      {Broadcast, BroadcastFrom, Cast},
+	"reply":      {Broadcast, BroadcastFrom, Cast, PresenceUpdate},
+	"fields":     {PresenceUpdate},
 	"set":        {Broadcast, BroadcastFrom},
 }
 

@@ -41,11 +41,12 @@ var (
 	fileShape = shape{name: "the file", known: []string{"channels"}, required: []string{"channels"}}
 	ruleShape = shape{
 		name:     "a rule",
-		known:    []string{"topic", "join", "events", "on_gap", "limits"},
+		known:    []string{"topic", "join", "events", "on_gap", "limits", "presence"},
 		required: []string{"topic"},
-		later:    []string{"presence", "history"},
+		later:    []string{"history"},
 	}
-	limitsShape = shape{name: "limits", known: []string{"events_per_second", "burst", "payload_bytes"}}
+	presenceShape = shape{name: "presence", known: []string{"key", "broadcast"}}
+	limitsShape   = shape{name: "limits", known: []string{"events_per_second", "burst", "payload_bytes"}}
 )
 
 func (p *parser) rules(root *yaml.Node) (rules []*Rule) {
@@ -63,6 +64,7 @@ func (p *parser) rules(root *yaml.Node) (rules []*Rule) {
 
 func (p *parser) rule(n *yaml.Node) *Rule {
 	r := &Rule{Line: n.Line}
+	var presenceKey *yaml.Node
 	p.mapping(n, ruleShape, func(key, value *yaml.Node) {
 		switch key.Value {
 		case "topic":
@@ -77,13 +79,41 @@ func (p *parser) rule(n *yaml.Node) *Rule {
 			}
 		case "limits":
 			r.Limits = p.limits(value)
+		case "presence":
+			r.Presence, presenceKey = p.presence(value)
 		case "events":
 			for _, n := range p.list(value, key.Value) {
 				r.Events = append(r.Events, p.event(n))
 			}
 		}
 	})
+	if presenceKey != nil && r.Join != JoinAllow {
+		p.wrong(presenceKey.Line, `presence: "key" goes with join: allow only; the authz service names the key in its join reply`)
+	}
 	return r
+}
+
+// presence returns what n says, and where its key stands.
+func (p *parser) presence(n *yaml.Node) (presence *Presence, keyAt *yaml.Node) {
+	presence = &Presence{}
+	p.mapping(n, presenceShape, func(key, value *yaml.Node) {
+		text, ok := p.text(value, key.Value)
+		switch {
+		case !ok:
+		case key.Value == "broadcast":
+			if presence.Count = text == "count"; !presence.Count {
+				p.wrong(value.Line, "presence: broadcast is %q, not count", text)
+			}
+		case key.Value == "key":
+			source, err := parseSource(text)
+			if err != nil {
+				p.wrong(value.Line, "presence: key: %v", err)
+				return
+			}
+			presence.Key, keyAt = &source, key
+		}
+	})
+	return presence, keyAt
 }
 
 // pattern returns a topic or event pattern that passes check.

@@ -9,9 +9,8 @@ import (
 
 var eventShape = shape{
 	name:     "an event rule",
-	known:    []string{"event", "do", "timeout", "concurrent", "reply", "set"},
+	known:    []string{"event", "do", "timeout", "concurrent", "reply", "set", "fields"},
 	required: []string{"event", "do"},
-	later:    []string{"fields"},
 }
 
 func (p *parser) event(n *yaml.Node) *EventRule {
@@ -38,6 +37,8 @@ func (p *parser) event(n *yaml.Node) *EventRule {
 			e.Reply = p.boolean(value, key.Value)
 		case "set":
 			e.Set = p.set(value)
+		case "fields":
+			e.Fields = p.fields(value)
 		}
 	})
 	if do == nil {
@@ -48,6 +49,9 @@ func (p *parser) event(n *yaml.Node) *EventRule {
 			p.wrong(key.Line, "%q does not belong to do: %v (only to %s)", key.Value, e.Do, words(dos))
 		}
 	}
+	if e.Do == PresenceUpdate && !slices.ContainsFunc(given, func(n *yaml.Node) bool { return n.Value == "fields" }) {
+		p.wrong(do.Line, `do: %v needs "fields", the keys that it may set`, e.Do)
+	}
 	if e.Do == Call && e.Timeout == 0 {
 		e.Timeout = defaultTimeout
 	}
@@ -56,15 +60,32 @@ func (p *parser) event(n *yaml.Node) *EventRule {
 
 // do returns the kind that n names.
 func (p *parser) do(n *yaml.Node) (d Do, ok bool) {
-	if n.Kind == yaml.ScalarNode && n.Value == "presence_update" {
-		p.wrong(n.Line, "%q is not supported yet", n.Value)
-		return Reject, false
-	}
 	i, ok := p.word(n, "do", doWords)
 	if !ok {
 		return Reject, false
 	}
 	return Do(i), true
+}
+
+// fields returns the keys of a meta that an event may set.
+func (p *parser) fields(n *yaml.Node) (fields []string) {
+	elements := p.list(n, "fields")
+	if n.Kind == yaml.SequenceNode && len(elements) == 0 {
+		p.wrong(n.Line, `"fields" is empty: the event could set nothing`)
+	}
+	for _, element := range elements {
+		field, ok := p.text(element, "fields")
+		switch {
+		case !ok:
+		case field == "phx_ref" || field == "phx_ref_prev":
+			p.wrong(element.Line, "fields: %q is the servers' alone", field)
+		case slices.Contains(fields, field):
+			p.wrong(element.Line, "fields: %q stands there twice", field)
+		default:
+			fields = append(fields, field)
+		}
+	}
+	return fields
 }
 
 func (p *parser) set(n *yaml.Node) (set []Assignment) {

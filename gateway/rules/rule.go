@@ -23,7 +23,15 @@ type Rule struct {
 	Events []*EventRule // the first that matches holds
 	OnGap  Gap
 	Limits Limits
-	Line   int // of the file, from 1
+	// Presence: channels take part in their topic's presence; nil: those whose join reply says so.
+	Presence *Presence
+	Line     int // of the file, from 1
+}
+
+// Presence is what a rule says about it.
+type Presence struct {
+	Key   *Source // beside JoinAllow: the key under which a channel is tracked; nil: it watches only, unless authz names a key
+	Count bool    // members are told how many are there, and not who
 }
 
 // Event returns the first event rule whose pattern matches name, or nil: the event is rejected.

@@ -17,6 +17,7 @@ import (
 	"github.com/phxgate/phxgate/gateway/rules"
 	"github.com/phxgate/phxgate/internal/phxtest"
 	"github.com/phxgate/phxgate/nats"
+	"github.com/phxgate/phxgate/presence"
 )
 
 // Options say what a cluster is made of.
@@ -30,6 +31,7 @@ type Options struct {
 	Config   func(*gateway.Config) // changes what DefaultConfig says
 	TLS      *tls.Config           // serve TLS: sockets are streams
 	Killable bool                  // Kill may be used; sockets are streams then, since the harness holds their connections
+	Linger   time.Duration         // of presences; default none
 }
 
 // DefaultRules are the rules of a cluster that was given none.
@@ -52,9 +54,10 @@ type Cluster struct {
 
 // Gateway is one of a cluster's.
 type Gateway struct {
-	Server *gateway.Server
-	Bus    *nats.Bus
-	Addr   string // host:port
+	Server  *gateway.Server
+	Bus     *nats.Bus
+	Tracker *presence.Tracker
+	Addr    string // host:port
 
 	stop  context.CancelFunc
 	done  chan error
@@ -114,12 +117,15 @@ func (c *Cluster) start(i int) *Gateway {
 	if c.opts.Allow {
 		authorizer = gateway.AllowConnects{Authorizer: authorizer}
 	}
+	tracker := presence.NewTracker(presence.TrackerConfig{Gateway: cfg.ID, Linger: c.opts.Linger, Log: log}, bus.Presence())
+	cfg.Presence = tracker
+	bus.SetPresence(tracker)
 	srv, err := gateway.New(cfg, bus, authorizer)
 	must(err)
 	must(bus.Start(srv))
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	must(err)
-	g := &Gateway{Server: srv, Bus: bus, Addr: ln.Addr().String(), done: make(chan error, 1)}
+	g := &Gateway{Server: srv, Bus: bus, Tracker: tracker, Addr: ln.Addr().String(), done: make(chan error, 1)}
 	if c.opts.Killable {
 		g.held = &heldListener{Listener: ln}
 		ln = g.held
@@ -129,8 +135,14 @@ func (c *Cluster) start(i int) *Gateway {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	g.stop = stop
+	tracking, stopTracking := context.WithCancel(context.Background())
+	tracked := make(chan struct{}) // closed when the tracker has ended
+	go func() { defer close(tracked); tracker.Run(tracking, srv) }()
 	go func() {
 		err := srv.Serve(ctx, ln, 5*time.Second)
+		tracker.Depart()
+		stopTracking()
+		<-tracked
 		rest, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
 		g.leaveNATS(rest)

@@ -93,3 +93,16 @@ func (l *LogLevel) UnmarshalText(b []byte) error {
 	}
 	return fmt.Errorf("%q is none of debug, info, warn, error", b)
 }
+
+// Pause is a duration that may be zero.
+type Pause time.Duration
+
+// UnmarshalText reads a duration with a unit, 0s or more.
+func (p *Pause) UnmarshalText(b []byte) error {
+	d, err := time.ParseDuration(string(b))
+	if err != nil || d < 0 {
+		return fmt.Errorf("%q is not a duration with a unit of 0s or more", b)
+	}
+	*p = Pause(d)
+	return nil
+}

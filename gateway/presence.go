@@ -1,0 +1,145 @@
+package gateway
+
+import (
+	"errors"
+
+	"github.com/phxgate/phxgate/gateway/phx"
+	"github.com/phxgate/phxgate/gateway/rules"
+)
+
+// errPresenceKey: what the rule's source holds is neither a string nor a number. The words are the contract's.
+var errPresenceKey = errors.New("invalid presence key")
+
+// part is what a channel has to do with its topic's presence.
+type part struct {
+	takes   bool
+	counted bool // it is told how many are there, and not who
+	tracked bool
+	key     string
+	meta    []byte
+}
+
+// partOf says what part a channel takes, by its join's decision or its rule; an error refuses the join.
+func (l *loop) partOf(ch *channel, d *JoinDecision) (p part, err error) {
+	presence := l.srv.cfg.Presence
+	rule := l.ruleOf(ch)
+	if presence == nil || d.Presence == nil && (rule == nil || rule.Presence == nil) {
+		return part{}, nil
+	}
+	p.takes = true
+	if rule != nil && rule.Presence != nil {
+		p.counted = rule.Presence.Count
+		if source := rule.Presence.Key; source != nil && d.Presence == nil {
+			env := rules.Env{Assigns: d.Assigns, SocketID: ch.socket.id, Params: ch.more.params}
+			if p.key, p.tracked, err = presenceKey(source, env); err != nil {
+				return part{}, err
+			}
+		}
+	}
+	if d.Presence != nil {
+		p.tracked, p.key, p.meta = d.Presence.Tracked, d.Presence.Key, d.Presence.Meta
+	}
+	if !p.tracked {
+		return p, nil
+	}
+	if err := presence.CheckKey(p.key); err != nil {
+		return part{}, err
+	}
+	p.meta, err = presence.CleanMeta(p.meta)
+	return p, err
+}
+
+// presenceKey is the key that a rule's source holds; false: it is not there, and the channel watches only. Keys are always strings: a number becomes its text.
+func presenceKey(source *rules.Source, env rules.Env) (key string, ok bool, err error) {
+	raw, ok := source.Lookup(env)
+	raw = phx.TrimJSON(raw)
+	if !ok || string(raw) == "null" {
+		return "", false, nil
+	}
+	switch c := raw[0]; {
+	case c == '"':
+		text, err := phx.AppendUnquote(nil, raw)
+		return string(text), err == nil, err
+	case c == '-' || c >= '0' && c <= '9':
+		return string(raw), true, nil
+	}
+	return "", false, errPresenceKey
+}
+
+// joinPresence begins a channel's part.
+func (l *loop) joinPresence(ch *channel, p part) {
+	if !p.takes {
+		return
+	}
+	ch.present = true
+	l.srv.cfg.Presence.Join(ch.id(), ch.topic.name, ch.socket.id, p.counted, p.tracked, p.key, p.meta, ch.assigns)
+}
+
+// leavePresence ends it, where there is one.
+func (l *loop) leavePresence(ch *channel, reason string) {
+	if !ch.present {
+		return
+	}
+	ch.present = false
+	lingers := reason == leftGap || reason == leftExpired || reason == leftDrained
+	l.srv.cfg.Presence.Leave(ch.id(), lingers)
+}
+
+// updatePresence hands over what a client's event changes in its own meta.
+func (l *loop) updatePresence(ch *channel, it *item, er *rules.EventRule) {
+	ref := it.ref
+	done := func(err error) {
+		l.mailbox.post(mailFunc(func(l *loop) {
+			switch {
+			case ch.state != joined:
+			case err != nil:
+				l.stats.events.add(eventRefused, 1)
+				l.reply(ch.socket, ch.tag, ref, ch.topic.name, "error", errorBody(err))
+			case er.Reply:
+				l.reply(ch.socket, ch.tag, ref, ch.topic.name, "ok", emptyObject)
+			}
+		}))
+	}
+	l.srv.cfg.Presence.Update(ch.id(), er.Fields, it.payload, done)
+}
+
+// PushPresence pushes an event of presence to one channel; payload is shared with others and is not changed. A channel that is gone is ignored. It waits while the loop's mailbox is
+// full.
+func (srv *Server) PushPresence(channel, event string, payload []byte) {
+	id, ok := parseChannelID(srv.cfg.ID, channel)
+	if !ok || int(id.loop) >= len(srv.loops) {
+		return
+	}
+	srv.loops[id.loop].mailbox.postBounded(mailFunc(func(l *loop) {
+		ch := l.channel(id)
+		if ch == nil || ch.state != joined {
+			return
+		}
+		l.flushTopic(ch.topic) // diffs that came before
+		l.work += len(payload)
+		l.push(ch, &ChannelMessage{Event: event, Payload: payload})
+	}), len(payload))
+}
+
+// BroadcastPresence sends an event of presence to every member of a topic here. It waits while a loop's mailbox is full.
+func (srv *Server) BroadcastPresence(topic, event string, payload []byte) {
+	srv.Broadcast(&Broadcast{Topic: topic, Event: event, Payload: payload})
+}
+
+// FindChannel looks for a joined channel that a backend wants to track. If it is there, Presence is told when it ends.
+func (srv *Server) FindChannel(channel string, found func(topic, socketID string, assigns []byte, ok bool)) {
+	id, ok := parseChannelID(srv.cfg.ID, channel)
+	if !ok || int(id.loop) >= len(srv.loops) {
+		found("", "", nil, false)
+		return
+	}
+	srv.loops[id.loop].mailbox.post(mailFunc(func(l *loop) {
+		ch := l.channel(id)
+		if ch == nil || ch.state != joined {
+			found("", "", nil, false)
+			return
+		}
+		ch.present = true
+		found(ch.topic.name, ch.socket.id, ch.assigns, true)
+	}))
+}

@@ -1,0 +1,275 @@
+package presence
+
+import (
+	"slices"
+	"strconv"
+	"time"
+)
+
+// How entries are stored.
+const (
+	storeWindow = 512 // changes under way
+	retryAfter  = 250 * time.Millisecond
+	retryMost   = time.Second
+)
+
+// tracked is one entry of this gateway: what it should be, and what the bucket was told. At most one change of it is under way, and that is repeated, under the same id, until it is
+// acknowledged: a later change never overtakes it.
+type tracked struct {
+	id     string
+	topic  string
+	member *member // nil: its channel is gone
+	value  Entry   // as it should be
+	gone   bool    // it should not be
+	until  time.Time
+
+	version  uint64   // counts changes of value and gone
+	storing  *storing // the change under way
+	dirty    bool     // in trackedEntries.dirty
+	seenRef  string   // the ref that clients may have seen last; "": nothing of it was handed to the bus
+	onStored []onStored
+}
+
+// storing is a change that is under way.
+type storing struct {
+	version uint64
+	id      string
+	value   []byte // nil removes the entry
+	tries   int
+	retryAt time.Time // while it waits to be repeated
+}
+
+// onStored is told when a version is in the bucket, or never will be.
+type onStored struct {
+	version uint64
+	f       func(seq uint64, err error)
+}
+
+// trackedEntries is all of a tracker's.
+type trackedEntries struct {
+	n        uint64 // the last id given out
+	all      map[string]*tracked
+	dirty    []*tracked // in the order in which they came to differ
+	retries  []*tracked // whose change was not acknowledged
+	underWay int
+	away     map[*tracked]struct{} // lingering
+	places   map[place]*tracked    // the youngest lingering one of each
+}
+
+// place is what a user comes back to.
+type place struct{ topic, key, socket string }
+
+func (e *trackedEntries) init() {
+	e.all, e.away, e.places = map[string]*tracked{}, map[*tracked]struct{}{}, map[place]*tracked{}
+}
+
+// track begins an entry of a channel, or takes up a lingering one of its user. stored is told when it is in the bucket.
+func (t *Tracker) track(m *member, key string, meta []byte, stored func(uint64, error)) *tracked {
+	e := t.entries.places[place{m.topic, key, m.socket}]
+	if e != nil {
+		t.back(e)
+		e.value.Prev = e.seenRef // if the meta differs
+	} else {
+		t.entries.n++
+		e = &tracked{id: strconv.FormatUint(t.entries.n, 36), topic: m.topic, value: Entry{Key: key, Socket: m.socket}}
+		t.entries.all[e.id] = e
+	}
+	e.member = m
+	e.value.Channel, e.value.Assigns, e.value.Ref, e.value.Meta = m.channel, m.assigns, newRef(), meta
+	m.entries = append(m.entries, e)
+	t.changed(e, stored)
+	return e
+}
+
+// update gives an entry another meta.
+func (t *Tracker) update(e *tracked, meta []byte, stored func(uint64, error)) {
+	e.value.Prev, e.value.Ref, e.value.Meta = e.seenRef, newRef(), meta
+	t.changed(e, stored)
+}
+
+// remove ends an entry.
+func (t *Tracker) remove(e *tracked, stored func(uint64, error)) {
+	t.back(e)
+	e.gone = true
+	if m := e.member; m != nil {
+		m.entries = slices.DeleteFunc(m.entries, func(o *tracked) bool { return o == e })
+		if m.own == e {
+			m.own = nil
+		}
+		e.member = nil
+	}
+	t.changed(e, stored)
+}
+
+// linger keeps an entry whose user may be back. While the gateway drains, its registration says so for all.
+func (t *Tracker) linger(e *tracked) {
+	e.member = nil
+	e.until = time.Now().Add(t.cfg.Linger)
+	e.value.Lingers = true
+	t.entries.away[e] = struct{}{}
+	if e.value.Socket != "" { // nobody can be known to be an anonymous socket's user
+		t.entries.places[e.place()] = e
+	}
+	if !t.life.draining {
+		t.changed(e, nil)
+	}
+}
+
+// back ends an entry's linger.
+func (t *Tracker) back(e *tracked) {
+	e.value.Lingers = false
+	delete(t.entries.away, e)
+	if t.entries.places[e.place()] == e {
+		delete(t.entries.places, e.place())
+	}
+}
+
+func (e *tracked) place() place { return place{e.topic, e.value.Key, e.value.Socket} }
+
+// expire removes what lingered long enough.
+func (t *Tracker) expire(now time.Time) {
+	for e := range t.entries.away {
+		if now.After(e.until) {
+			t.remove(e, nil)
+		}
+	}
+}
+
+// changed has an entry stored as it is to be now.
+func (t *Tracker) changed(e *tracked, stored func(uint64, error)) {
+	e.version++
+	if stored != nil {
+		e.onStored = append(e.onStored, onStored{e.version, stored})
+	}
+	t.mark(e)
+}
+
+// mark puts an entry among those that differ, unless it is there, or will be when its change is acknowledged.
+func (t *Tracker) mark(e *tracked) {
+	if !e.dirty && e.storing == nil {
+		e.dirty = true
+		t.entries.dirty = append(t.entries.dirty, e)
+	}
+}
+
+// work stores what differs, as far as the window allows.
+func (t *Tracker) work() {
+	if !t.life.registered || !t.bus.Available() || len(t.entries.dirty) == 0 {
+		return
+	}
+	n := 0
+	for _, e := range t.entries.dirty {
+		if t.entries.underWay >= storeWindow {
+			break
+		}
+		n++
+		e.dirty = false
+		t.store(e)
+	}
+	t.entries.dirty = slices.Delete(t.entries.dirty, 0, n)
+}
+
+// store begins to store an entry as it is to be.
+func (t *Tracker) store(e *tracked) {
+	if e.gone && e.seenRef == "" { // nobody has heard of it
+		t.settled(e, e.version, 0, nil)
+		return
+	}
+	e.storing = &storing{version: e.version, id: t.changeID()}
+	if !e.gone {
+		e.storing.value = mustJSON(&e.value)
+		e.seenRef = e.value.Ref
+	}
+	t.send(e)
+}
+
+// send hands an entry's change to the bus, perhaps once more.
+func (t *Tracker) send(e *tracked) {
+	c, lives := e.storing, t.life.lives
+	c.tries++
+	t.entries.underWay++
+	t.stats.stores.Add(1)
+	t.bus.Store(t.life.incarnation, e.id, e.topic, c.value, c.id, func(seq uint64, err error) {
+		t.do(func() {
+			if t.life.lives == lives { // else its entries are gone as a whole
+				t.stored(e, c, seq, err)
+			}
+		})
+	})
+}
+
+// stored takes what became of a change.
+func (t *Tracker) stored(e *tracked, c *storing, seq uint64, err error) {
+	t.entries.underWay--
+	if err != nil {
+		t.stats.retries.Add(1)
+		c.retryAt = time.Now().Add(min(retryAfter*time.Duration(c.tries), retryMost))
+		t.entries.retries = append(t.entries.retries, e)
+		return
+	}
+	e.storing = nil
+	if e.value.Since == 0 {
+		e.value.Since = seq
+	}
+	t.settled(e, c.version, seq, nil)
+	if e.version != c.version {
+		t.mark(e)
+	}
+}
+
+// settled tells who waited for a version; an entry that is gone is forgotten.
+func (t *Tracker) settled(e *tracked, version, seq uint64, err error) {
+	waiting := e.onStored
+	e.onStored = nil
+	for _, w := range waiting {
+		if w.version <= version {
+			w.f(seq, err)
+		} else {
+			e.onStored = append(e.onStored, w)
+		}
+	}
+	if e.gone && e.version == version {
+		delete(t.entries.all, e.id)
+	}
+}
+
+// retry repeats changes that were not acknowledged.
+func (t *Tracker) retry(now time.Time) {
+	if !t.bus.Available() || len(t.entries.retries) == 0 {
+		return
+	}
+	var later []*tracked
+	for _, e := range t.entries.retries {
+		if now.Before(e.storing.retryAt) || t.entries.underWay >= storeWindow {
+			later = append(later, e)
+		} else {
+			t.send(e)
+		}
+	}
+	t.entries.retries = later
+}
+
+// renew stores everything anew, under a new incarnation.
+func (t *Tracker) renew() {
+	en := &t.entries
+	en.underWay, en.retries, en.dirty = 0, nil, nil
+	for _, e := range en.all {
+		e.storing, e.dirty, e.seenRef = nil, false, ""
+		if e.gone {
+			t.settled(e, e.version, 0, nil)
+			continue
+		}
+		e.value.Since, e.value.Settled, e.value.Prev, e.value.Ref = 0, false, "", newRef()
+		t.mark(e)
+	}
+}
+
+// took writes down under which ref clients see an entry that took another's place.
+func (t *Tracker) took(k *Took) {
+	e := t.entries.all[k.Entry]
+	if e == nil || e.gone || k.Incarnation != t.life.incarnation || e.value.Ref != k.Wrote {
+		return
+	}
+	e.value.Ref, e.value.Prev, e.value.Settled, e.seenRef = k.Ref, k.Prev, true, k.Ref
+	t.changed(e, nil)
+}
