@@ -25,6 +25,7 @@ const (
 	causeDrain              // this gateway goes away
 	causeSlow               // OUTBOUND_BYTES waited already
 	causeHandshake          // the handshake was refused or timed out
+	causeProxyHeader        // a trusted proxy sent no valid PROXY header
 	causeWrite              // a write failed
 	numCauses
 )
@@ -32,7 +33,7 @@ const (
 var causeNames = [numCauses]string{
 	causeNone: "none", causeClient: "client", causeDisconnect: "disconnect", causeProtocol: "protocol_error", causeIdle: "idle",
 	causeNotUTF8: "not_utf8", causeExpired: "expired", causeTooBig: "too_big", causeInboundTotal: "inbound_total",
-	causeMalformed: "malformed", causeDrain: "drain", causeSlow: "slow", causeHandshake: "handshake", causeWrite: "write_error",
+	causeMalformed: "malformed", causeDrain: "drain", causeSlow: "slow", causeHandshake: "handshake", causeProxyHeader: "proxy_header", causeWrite: "write_error",
 }
 
 func (c cause) String() string { return causeNames[c] }
@@ -173,9 +174,12 @@ func (l *loop) closeAll(c cause) {
 		if s == nil {
 			continue
 		}
-		if s.state == open {
+		switch s.state {
+		case open:
 			l.closeSocket(s, c)
-		} else if s.state != closing {
+		case introducing: // nobody is there to be told, and a TLS answer would take the header for its hello
+			l.abort(s, c)
+		case handshaking, connecting:
 			l.refuse(s, refusal{status: http.StatusServiceUnavailable, text: "draining"})
 		}
 	}

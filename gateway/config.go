@@ -28,7 +28,8 @@ type Config struct {
 	Loops int
 
 	CheckOrigin    OriginCheck
-	TrustedProxies []netip.Prefix // whose X-Forwarded-For is believed
+	TrustedProxies []netip.Prefix // whose X-Forwarded-For and PROXY header are believed
+	ProxyProtocol  bool           // connections from TrustedProxies, and no others, begin with a PROXY header, v1 or v2; those without one are aborted
 	AuthzHeaders   []string       // request headers that the connect request carries
 	AuthzTimeout   time.Duration  // bound of a connect decision; default 5 s
 
@@ -67,6 +68,7 @@ func (c *Config) Validate() error {
 	}), "ID %q: want characters A-Z a-z 0-9 - _", c.ID)
 	bad(c.SocketPath == "" || strings.HasPrefix(c.SocketPath, "/") && !strings.HasSuffix(c.SocketPath, "/"), "SocketPath %q: want a path that begins and does not end with /, or nothing", c.SocketPath)
 	bad(c.Rules != nil, "Rules are missing")
+	bad(!c.ProxyProtocol || len(c.TrustedProxies) > 0, "ProxyProtocol without TrustedProxies: nobody's PROXY header would be believed")
 	for name, n := range map[string]int{
 		"MaxConnections": c.MaxConnections, "MaxFrameBytes": c.MaxFrameBytes, "InboundBytesTotal": c.InboundBytesTotal,
 		"OutboundBytes": c.OutboundBytes, "MaxChannelsPerSocket": c.MaxChannelsPerSocket,

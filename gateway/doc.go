@@ -15,7 +15,7 @@
 //	send.go, outbox.go  frames to bytes, one write for each socket and turn
 //	close.go         why and how sockets end; channel.go the same for channels
 //
-// and of a connection: accept_linux.go, handshake.go (origin.go, query.go), then socket.go.
+// and of a connection: accept_linux.go, proxyheader.go where proxies send one, handshake.go (origin.go, query.go), then socket.go.
 //
 // One goroutine, the loop, owns a socket and everything of it; no lock is taken on that way but the hub's. Other goroutines send the loop mail (mailbox.go). Nothing
 // in a loop waits for anything remote. The package promises the order of each client's and each backend's messages as docs/architecture.md says, and delivers at most once.

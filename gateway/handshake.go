@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -225,21 +226,18 @@ func subprotocolToken(headers []string) (token string, ok bool, err error) {
 	return "", false, errSubprotocol
 }
 
-// peerOf is the client's address: the TCP peer's, or what trusted proxies say. The last address of X-Forwarded-For that is not a trusted proxy's counts, since
+// trusts reports whether an address is a trusted proxy's.
+func (c *Config) trusts(a netip.Addr) bool {
+	return slices.ContainsFunc(c.TrustedProxies, func(p netip.Prefix) bool { return p.Contains(a.Unmap()) })
+}
+
+// peerOf is the client's address: the connection's peer, or what trusted proxies say. The last address of X-Forwarded-For that is not a trusted proxy's counts, since
 // everything before it was written by someone who is not trusted.
 func (c *Config) peerOf(peer netip.Addr, req *http.Request) string {
-	trusted := func(a netip.Addr) bool {
-		for _, p := range c.TrustedProxies {
-			if p.Contains(a.Unmap()) {
-				return true
-			}
-		}
-		return false
-	}
 	if !peer.IsValid() {
 		return ""
 	}
-	if !trusted(peer) {
+	if !c.trusts(peer) {
 		return peer.String()
 	}
 	hops := strings.Split(strings.Join(req.Header.Values("X-Forwarded-For"), ","), ",")
@@ -249,7 +247,7 @@ func (c *Config) peerOf(peer netip.Addr, req *http.Request) string {
 			break
 		}
 		peer = a.Unmap()
-		if !trusted(peer) {
+		if !c.trusts(peer) {
 			break
 		}
 	}
@@ -267,12 +265,12 @@ func (l *loop) connectDecided(s *socket, d *ConnectDecision, err error) {
 		return
 	case !d.Allow:
 		l.stats.connects.add(connectRefused, 1)
-		log.Debug("connect refused", "reason", d.Reason)
+		log.Debug("connect refused", "peer", s.peer, "reason", d.Reason)
 		l.refuse(s, refusal{status: http.StatusForbidden})
 		return
 	case !d.ExpiresAt.IsZero() && !d.ExpiresAt.After(time.Now()):
 		l.stats.connects.add(connectRefused, 1)
-		log.Debug("connect refused", "reason", "expired already")
+		log.Debug("connect refused", "peer", s.peer, "reason", "expired already")
 		l.refuse(s, refusal{status: http.StatusForbidden})
 		return
 	case l.srv.draining.Load():

@@ -152,7 +152,7 @@ func (t tickMail) deliver(l *loop) {
 func (l *loop) checkTime(s *socket) {
 	if s.deadline != 0 && l.now >= s.deadline {
 		switch s.state {
-		case handshaking, connecting:
+		case introducing, handshaking, connecting:
 			l.abort(s, causeHandshake)
 			return
 		case closing:
@@ -193,7 +193,7 @@ func (l *loop) at(t time.Time) tick {
 	return l.after(d)
 }
 
-// adopt makes a socket of a transport.
+// adopt makes a socket of a transport. peer is the other side of the TCP connection.
 func (l *loop) adopt(tr transport, fd int, peer netip.Addr) *socket {
 	var slot uint32
 	if n := len(l.free); n > 0 {
@@ -204,7 +204,10 @@ func (l *loop) adopt(tr transport, fd int, peer netip.Addr) *socket {
 		l.gens = append(l.gens, 0)
 	}
 	l.gens[slot]++
-	s := &socket{loop: l, tr: tr, slot: slot, gen: l.gens[slot], fd: int32(fd), peer: peer, lastRead: l.now, deadline: l.after(headTimeout)}
+	s := &socket{loop: l, tr: tr, slot: slot, gen: l.gens[slot], fd: int32(fd), state: handshaking, peer: peer, lastRead: l.now, deadline: l.after(headTimeout)}
+	if l.srv.cfg.expectsProxyHeader(peer) {
+		s.state = introducing
+	}
 	l.slots[slot] = s
 	return s
 }

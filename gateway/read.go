@@ -14,6 +14,8 @@ func (l *loop) feed(s *socket, data []byte) {
 		return
 	}
 	switch s.state {
+	case introducing:
+		l.feedProxyHeader(s, data)
 	case handshaking:
 		l.feedHead(s, data)
 	case connecting:

@@ -25,8 +25,10 @@ const sendBuffer = 128 << 10
 
 // socketState is where a socket is in its life.
 //
-//	handshaking ──head──▶ connecting ──allowed──▶ open ──close frame out──▶ closing ──▶ gone
-//	     └──────refused, timed out──┴─────────────▶ closing          any ──abort──▶ gone
+//	introducing ──PROXY header──▶ handshaking ──head──▶ connecting ──allowed──▶ open ──close frame out──▶ closing ──▶ gone
+//	                                   └──────────refused──┴────────────────────────────────────────────▶ closing          any ──abort──▶ gone
+//
+// A connection begins as introducing if a PROXY header must come first, else as handshaking.
 //
 // closing: a close frame (or the answer that refuses the handshake) is on its way; the client's bytes are read and thrown away until its
 // side ends or the deadline passes, since closing with unread bytes would reset the connection and could destroy the last frame.
@@ -36,7 +38,8 @@ const sendBuffer = 128 << 10
 type socketState uint8
 
 const (
-	handshaking socketState = iota // the request head is not complete
+	introducing socketState = iota // a trusted proxy has yet to say whom it speaks for
+	handshaking                    // the request head is not complete
 	connecting                     // the connect is being decided
 	open                           // upgraded
 	closing
@@ -77,7 +80,7 @@ type socket struct {
 
 // inbound is what a socket keeps between reads. It exists only while a frame or message is incomplete.
 type inbound struct {
-	buf       []byte    // bytes not parsed yet: a partial frame, or the request head
+	buf       []byte    // bytes not parsed yet: a partial frame, the PROXY header or the request head
 	message   []byte    // unmasked payloads of the fragments so far
 	op        ws.OpCode // of the fragmented message; 0: none
 	since     tick      // when the incomplete message began

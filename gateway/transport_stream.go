@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 	"sync"
@@ -40,21 +41,40 @@ func (l *loop) adoptStream(conn net.Conn) {
 	}
 	var peer netip.Addr
 	if a, err := netip.ParseAddrPort(conn.RemoteAddr().String()); err == nil {
-		peer = a.Addr().Unmap()
+		peer = a.Addr().Unmap().WithZone("") // a prefix of TrustedProxies has none
 	}
 	l.mailbox.post(mailFunc(func(l *loop) {
 		s := l.adopt(t, -1, peer)
-		slot, gen := s.slot, s.gen
-		l.srv.streams.Go(func() { t.begin(slot, gen) })
+		slot, gen, introduced := s.slot, s.gen, s.state != introducing
+		l.srv.streams.Go(func() { t.begin(slot, gen, introduced, raw, peer) })
 	}))
 }
 
-// begin shakes hands on a goroutine of its own: that of TLS needs a deep stack, which the reader would keep for as long as the socket lives.
-func (t *stream) begin(slot, gen uint32) {
+// begin reads the PROXY header, where one is due, and shakes hands, on a goroutine of its own: the handshake of TLS needs a deep stack, which the reader would keep for as long as the
+// socket lives.
+func (t *stream) begin(slot, gen uint32, introduced bool, raw net.Conn, peer netip.Addr) {
+	if !introduced && !t.readIntroduction(slot, gen, raw, peer) {
+		return
+	}
 	if c, ok := t.conn.(interface{ Handshake() error }); ok {
 		_ = c.Handshake() // the first read returns the error; the loop's deadline closes a connection that is slow
 	}
 	t.l.srv.streams.Go(func() { t.readAll(slot, gen) })
+}
+
+// readIntroduction reads the PROXY header, which comes before TLS. false: the connection is at its end.
+func (t *stream) readIntroduction(slot, gen uint32, raw net.Conn, proxy netip.Addr) bool {
+	peer, err := readProxyHeader(raw, proxy)
+	t.l.mailbox.post(mailFunc(func(l *loop) {
+		switch s := l.lookup(slot, gen); {
+		case s == nil || s.state != introducing:
+		case err == nil || errors.Is(err, errProxyHeader):
+			l.introduced(s, peer, err)
+		default:
+			l.peerGone(s)
+		}
+	}))
+	return err == nil
 }
 
 // readAll is the reader goroutine; it ends with the connection.

@@ -18,7 +18,7 @@ const module = "github.com/phxgate/phxgate/"
 var allowed = map[string][]string{
 	"gateway/phx":   {},
 	"gateway/rules": {module + "gateway/phx", "go.yaml.in/yaml/v3"},
-	"gateway":       {module + "gateway/phx", module + "gateway/rules", "github.com/gobwas/ws", "golang.org/x/sys/unix", "golang.org/x/time/rate", "go.opentelemetry.io/otel/"},
+	"gateway":       {module + "gateway/phx", module + "gateway/rules", "github.com/gobwas/ws", "github.com/pires/go-proxyproto", "golang.org/x/sys/unix", "golang.org/x/time/rate", "go.opentelemetry.io/otel/"},
 	"authz":         {module + "gateway/phx", "github.com/go-jose/go-jose/v4"},
 	"presence":      {module + "gateway/phx", "go.opentelemetry.io/otel/"},
 	"nats": {module + "gateway", module + "presence", module + "gateway/phx", module + "authz", "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream", "github.com/nats-io/nats-server/v2/server",
