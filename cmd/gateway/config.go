@@ -27,11 +27,12 @@ type config struct {
 
 	settings.NATS
 
-	ChannelsFile string         `env:"CHANNELS_FILE" help:"channel rules, YAML; reread on SIGHUP" none:"none: refuse to start (gateway dev brings its own)"`
-	ConnectAuth  string         `env:"CONNECT_AUTH" envDefault:"authz" help:"authz (ask <prefix>.authz.connect), jwt (verify the token here) or allow"`
-	AuthzHeaders settings.Names `env:"AUTHZ_HEADERS" envDefault:"user-agent,origin" help:"request headers that the connect request carries; add cookie for session cookies"`
-	CheckOrigin  origin         `env:"CHECK_ORIGIN" envDefault:"same host" help:"same host, false, or a list such as https://a.example,//*.b.example"`
-	Proxies      settings.CIDRs `env:"TRUSTED_PROXIES" help:"CIDRs whose X-Forwarded-For is believed" none:"none"`
+	ChannelsFile  string          `env:"CHANNELS_FILE" help:"channel rules, YAML; reread on SIGHUP" none:"none: refuse to start (gateway dev brings its own)"`
+	ConnectAuth   string          `env:"CONNECT_AUTH" envDefault:"authz" help:"authz (ask <prefix>.authz.connect), jwt (verify the token here) or allow"`
+	AuthzHeaders  settings.Names  `env:"AUTHZ_HEADERS" envDefault:"user-agent,origin" help:"request headers that the connect request carries; add cookie for session cookies"`
+	CheckOrigin   origin          `env:"CHECK_ORIGIN" envDefault:"same host" help:"same host, false, or a list such as https://a.example,//*.b.example"`
+	Proxies       settings.CIDRs  `env:"TRUSTED_PROXIES" help:"CIDRs whose X-Forwarded-For is believed, and PROXY header with PROXY_PROTOCOL" none:"none"`
+	ProxyProtocol settings.Switch `env:"PROXY_PROTOCOL" envDefault:"false" help:"true: connections from TRUSTED_PROXIES begin with a PROXY header, v1 or v2, before TLS; without one they are closed"`
 
 	JWTSecret        string `env:"JWT_SECRET" help:"tokens are signed with HS256 and this secret" none:"none"`
 	JWTPublicKeyFile string `env:"JWT_PUBLIC_KEY_FILE" help:"tokens are signed with the private key of this public key, PEM: RSA (RS256), P-256 (ES256) or Ed25519 (EdDSA)" none:"none"`
@@ -82,6 +83,7 @@ func load(environ map[string]string) (*config, error) {
 		"SOCKET_PATH: %q: want a path that begins with / and does not end with it", c.SocketPath)
 	bad(c.GatewayID != "" && !regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`).MatchString(c.GatewayID), "GATEWAY_ID: %q: want at most 64 characters A-Z a-z 0-9 - _", c.GatewayID)
 	bad(c.ConnectAuth != "authz" && c.ConnectAuth != "allow" && c.ConnectAuth != "jwt", "CONNECT_AUTH: %q is none of authz, jwt, allow", c.ConnectAuth)
+	bad(bool(c.ProxyProtocol) && len(c.Proxies) == 0, "PROXY_PROTOCOL: true, and TRUSTED_PROXIES: not set: nobody's PROXY header would be believed")
 	errs = append(errs, c.loadJWT())
 	var err error
 	if c.ChannelsFile == "" {
@@ -122,7 +124,7 @@ func gatewayID(random string) string {
 func (c *config) gatewayConfig() gateway.Config {
 	g := gateway.DefaultConfig()
 	g.ID, g.SocketPath, g.Rules = c.GatewayID, strings.TrimSuffix(c.SocketPath, "/"), c.rules
-	g.CheckOrigin, g.TrustedProxies, g.AuthzHeaders = c.CheckOrigin.OriginCheck, c.Proxies, c.AuthzHeaders
+	g.CheckOrigin, g.TrustedProxies, g.ProxyProtocol, g.AuthzHeaders = c.CheckOrigin.OriginCheck, c.Proxies, bool(c.ProxyProtocol), c.AuthzHeaders
 	g.AuthzTimeout, g.IdleTimeout, g.GapSpread = time.Duration(c.AuthzTimeout), time.Duration(c.IdleTimeout), time.Duration(c.GapSpread)
 	g.MaxConnections, g.MaxFrameBytes, g.InboundBytesTotal = int(c.MaxConnections), int(c.MaxFrameBytes), int(c.InboundBytesTotal)
 	g.OutboundBytes, g.MaxChannelsPerSocket = int(c.OutboundBytes), int(c.MaxChannelsPerSocket)

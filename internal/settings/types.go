@@ -15,6 +15,8 @@ type (
 	Count int
 	// Duration is more than zero and carries a unit.
 	Duration time.Duration
+	// Switch is true or false.
+	Switch bool
 	// CIDRs are networks, separated by commas; an address stands for itself.
 	CIDRs []netip.Prefix
 	// Names are header names, separated by commas.
@@ -26,6 +28,7 @@ type (
 var (
 	_ encoding.TextUnmarshaler = (*Count)(nil)
 	_ encoding.TextUnmarshaler = (*Duration)(nil)
+	_ encoding.TextUnmarshaler = (*Switch)(nil)
 	_ encoding.TextUnmarshaler = (*CIDRs)(nil)
 	_ encoding.TextUnmarshaler = (*Names)(nil)
 	_ encoding.TextUnmarshaler = (*LogLevel)(nil)
@@ -52,6 +55,16 @@ func (d *Duration) UnmarshalText(b []byte) error {
 	}
 	*d = Duration(v)
 	return nil
+}
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (s *Switch) UnmarshalText(b []byte) error {
+	switch string(b) {
+	case "true", "false":
+		*s = string(b) == "true"
+		return nil
+	}
+	return fmt.Errorf("%q is neither true nor false", b)
 }
 
 // UnmarshalText implements [encoding.TextUnmarshaler].
