@@ -33,7 +33,7 @@ type variant struct {
 }
 
 func classes() []class {
-	return slices.Concat(silentClasses(), frameClasses(), floodClasses(), headClasses(), messageClasses(), channelClasses())
+	return slices.Concat(silentClasses(), frameClasses(), floodClasses(), headClasses(), proxyClasses(), messageClasses(), channelClasses())
 }
 
 // TestHostile runs every class. HOSTILE_SEED repeats a run.
