@@ -87,7 +87,7 @@ func TestLoad(t *testing.T) {
 	if err := os.WriteFile(file, []byte(example), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if set, err := Load(file); err != nil || len(set.Rules) != 2 {
+	if set, err := Load(file); err != nil || len(set.Rules) != 3 {
 		t.Errorf("the example: %+v, %v", set, err)
 	}
 	if err := os.WriteFile(file, []byte("channels: {}\n"), 0o600); err != nil {

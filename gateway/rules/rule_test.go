@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// The example of docs/contract.md, without what is not supported yet.
+// The example of docs/contract.md, without history, which is not supported yet.
 const example = `
 channels:
   - topic: "room:*"
@@ -15,12 +15,16 @@ channels:
     events:                      # the first match holds; none: reject
       - {event: new_msg, do: broadcast, set: {user_id: assigns.user_id}, reply: true}
       - {event: "typing*", do: broadcast_from}
+      - {event: status, do: presence_update, fields: [status, typing]}
       - {event: seen, do: cast}
       - {event: "*", do: call, timeout: 5s}
     on_gap: rejoin
     limits: {events_per_second: 20, burst: 40, payload_bytes: 65536}
   - topic: "lobby:*"
     join: allow
+    presence: {key: claims.sub}  # key only beside join allow; authz names it otherwise
+  - topic: "hall:*"
+    presence: {broadcast: count}
 `
 
 func mustParse(t testing.TB, text string) *Set {
@@ -43,12 +47,14 @@ func TestParseExample(t *testing.T) {
 					{Key: "user_id", Source: Source{root: rootAssigns, path: []string{"user_id"}}},
 				}},
 				{Event: "typing*", Do: BroadcastFrom, Line: 7},
-				{Event: "seen", Do: Cast, Line: 8},
-				{Event: "*", Do: Call, Timeout: 5 * time.Second, Line: 9},
+				{Event: "status", Do: PresenceUpdate, Fields: []string{"status", "typing"}, Line: 8},
+				{Event: "seen", Do: Cast, Line: 9},
+				{Event: "*", Do: Call, Timeout: 5 * time.Second, Line: 10},
 			},
 			Limits: Limits{EventsPerSecond: 20, Burst: 40, PayloadBytes: 65536},
 		},
-		{Topic: "lobby:*", Join: JoinAllow, Line: 12},
+		{Topic: "lobby:*", Join: JoinAllow, Line: 13, Presence: &Presence{Key: &Source{root: rootAssigns, path: []string{"claims", "sub"}}}},
+		{Topic: "hall:*", Line: 16, Presence: &Presence{Count: true}},
 	}}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v", got)

@@ -22,11 +22,10 @@ const backlog = 65536
 //
 //   - <prefix>.authz.connect: refused where params.reject is "true"; the
 //     socket id is "user_socket:<params.uid>" where there is a uid.
-//   - <prefix>.authz.join: the join params deny, boom, sleep_ms and reply.
+//   - <prefix>.authz.join: the join params deny, boom, sleep_ms, reply and
+//     presence.
 //   - <prefix>.joined.>: the join params greet and announce.
 //   - <prefix>.event.>: the events; what is not listed crashes the channel.
-//
-// Presence is not part of it.
 type App struct {
 	t      testing.TB
 	prefix string

@@ -25,7 +25,7 @@ func connect(request []byte) any {
 }
 
 // join decides a join request, the params in the order of the transcripts'
-// rules: deny, boom, sleep_ms, reply. Params that are no object count as {}.
+// rules: deny, boom, sleep_ms, reply, presence. Params that are no object count as {}.
 func (a *App) join(msg *nats.Msg) {
 	var r struct {
 		Params json.RawMessage
@@ -50,6 +50,9 @@ func (a *App) join(msg *nats.Msg) {
 	reply := map[string]any{"status": "ok"}
 	if response, ok := params["reply"]; ok {
 		reply["response"] = response
+	}
+	if presence, ok := params["presence"]; ok {
+		reply["presence"] = presence
 	}
 	a.answer(msg, reply)
 }

@@ -64,6 +64,8 @@ func (a *App) event(msg *nats.Msg, topic string) {
 		}
 	case "stop_reply":
 		a.reply(msg, "ok", "close", in)
+	case "track", "update", "untrack":
+		a.presence(msg, topic, name, channel, params)
 	case "kick":
 		a.disconnect(text(params["id"]))
 		a.reply(msg, "none", "", payload{})
@@ -94,6 +96,26 @@ func (a *App) later(channel, ref string, params map[string]json.RawMessage) {
 		reply.Header.Set("Phx-Ref", ref)
 		reply.Header.Set("Phx-Status", "ok")
 		a.publish(payload{body: []byte(`{}`)}.apply(reply))
+	})
+}
+
+// presence orders a change of the channel's presence, and replies ok whatever
+// came of it, as the transcripts' application does.
+func (a *App) presence(msg *nats.Msg, topic, op, channel string, params map[string]json.RawMessage) {
+	order := map[string]any{"channel": channel, "op": op, "key": text(params["key"])}
+	if meta, ok := params["meta"]; ok {
+		order["meta"] = meta
+	}
+	body, err := encodeJSON(order)
+	if err != nil {
+		a.t.Errorf("app: %v: %v", order, err)
+		return
+	}
+	a.tasks.Go(func() { // it waits for the presence service
+		if _, err := a.nc.RequestWithContext(a.ctx, a.prefix+".presence.update."+topic, body); err != nil && a.ctx.Err() == nil {
+			a.t.Logf("app: presence %s: %v", body, err)
+		}
+		a.reply(msg, "", "", payload{})
 	})
 }
 
