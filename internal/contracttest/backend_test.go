@@ -17,9 +17,10 @@ type backend struct {
 	nc *nats.Conn
 }
 
-func connectBackend(t *testing.T, url string) *backend {
+func connectBackend(t *testing.T, url string, opts ...nats.Option) *backend {
 	t.Helper()
-	nc, err := nats.Connect(url, nats.Timeout(phxtest.Patience()), nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond))
+	opts = append([]nats.Option{nats.Timeout(phxtest.Patience()), nats.MaxReconnects(-1), nats.ReconnectWait(20 * time.Millisecond)}, opts...)
+	nc, err := nats.Connect(url, opts...)
 	if err != nil {
 		t.Fatalf("connect %s: %v", url, err)
 	}
@@ -84,6 +85,16 @@ func (b *backend) serve(subject string, handle func(*nats.Msg)) *nats.Subscripti
 func (b *backend) answer(subject, body string, headers ...string) *nats.Subscription {
 	b.t.Helper()
 	return b.serve(subject, func(msg *nats.Msg) { reply(msg, body, headers...) })
+}
+
+// ask makes a request and returns the answer's body.
+func (b *backend) ask(t *testing.T, subject, body string) string {
+	t.Helper()
+	m, err := b.nc.Request(subject, []byte(body), phxtest.Patience())
+	if err != nil {
+		t.Fatalf("request %s %s: %v", subject, body, err)
+	}
+	return string(m.Data)
 }
 
 func (b *backend) flush() {

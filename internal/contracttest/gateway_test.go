@@ -26,6 +26,7 @@ type gateway struct {
 	addr   string // LISTEN
 	admin  string // ADMIN_LISTEN
 	rules  string // path of CHANNELS_FILE
+	binary string
 	cmd    *exec.Cmd
 	stderr *output
 	ended  chan struct{} // closed when the process is gone and cmd.ProcessState is set
@@ -63,7 +64,7 @@ func startGateway(t *testing.T, natsURL, rules string, settings ...string) *gate
 // the test ends is killed.
 func launchGateway(t *testing.T, natsURL, rules string, settings ...string) *gateway {
 	t.Helper()
-	g := &gateway{t: t, rules: writeFile(t, "channels.yaml", rules)}
+	g := &gateway{t: t, binary: gatewayBinary, rules: writeFile(t, "channels.yaml", rules)}
 	g.addr, g.admin = freeAddress(t), freeAddress(t)
 	g.start(append([]string{"NATS_URL=" + natsURL, "CONNECT_AUTH=allow"}, settings...))
 	return g
@@ -72,7 +73,7 @@ func launchGateway(t *testing.T, natsURL, rules string, settings ...string) *gat
 func (g *gateway) start(settings []string) {
 	g.t.Helper()
 	g.stderr, g.ended = new(output), make(chan struct{})
-	g.cmd = exec.Command(gatewayBinary)
+	g.cmd = exec.Command(g.binary)
 	// Of two settings of one name the last counts (os/exec).
 	g.cmd.Env = append(baseEnv(), "LISTEN="+g.addr, "ADMIN_LISTEN="+g.admin, "CHANNELS_FILE="+g.rules)
 	g.cmd.Env = append(g.cmd.Env, settings...)

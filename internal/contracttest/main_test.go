@@ -11,9 +11,9 @@ import (
 	"go.uber.org/goleak"
 )
 
-// gatewayBinary is the program under test, built once before the tests run
-// and only read by them.
-var gatewayBinary string
+// The programs under test, built once before the tests run and only read by
+// them.
+var gatewayBinary, presenceBinary string
 
 // parallelTests is how many tests run at once where the command line says
 // nothing: most of them wait for a timeout rather than compute.
@@ -32,11 +32,11 @@ func TestMain(m *testing.M) {
 	if err != nil {
 		panic(err)
 	}
-	gatewayBinary = filepath.Join(dir, "gateway")
-	args := append([]string{"build", "-o", gatewayBinary}, buildFlags...)
-	build := exec.Command("go", append(args, "../../cmd/gateway")...)
+	gatewayBinary, presenceBinary = filepath.Join(dir, "gateway"), filepath.Join(dir, "presence-svc")
+	args := append([]string{"build", "-o", dir + "/"}, buildFlags...)
+	build := exec.Command("go", append(args, "../../cmd/gateway", "../../cmd/presence-svc")...)
 	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "build ./cmd/gateway: %v\n%s", err, out)
+		fmt.Fprintf(os.Stderr, "build ./cmd/...: %v\n%s", err, out)
 		os.RemoveAll(dir)
 		os.Exit(1)
 	}

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/phxgate/phxgate/internal/phxtest"
 )
 
 const permissionRules = `channels:
@@ -26,7 +28,8 @@ func startDocumented(t *testing.T, replace ...string) *natsServer {
 	for _, user := range []string{"gateway", "authz", "backend", "presence", "debug"} {
 		t.Setenv(strings.ToUpper(user)+"_PASSWORD", user+"-pw")
 	}
-	return startConfigured(t, strings.NewReplacer(replace...).Replace(documentedConfig(t, "Permissions")))
+	jetStream := fmt.Sprintf("\njetstream { store_dir: %q, max_mem: 64M, max_file: 256M }\n", t.TempDir())
+	return startConfigured(t, strings.NewReplacer(replace...).Replace(documentedConfig(t, "Permissions"))+jetStream)
 }
 
 func (s *natsServer) as(user string) string { return s.url(user + ":" + user + "-pw") }
@@ -88,7 +91,30 @@ func TestNATSPermissionsSuffice(t *testing.T) {
 	if log := g.stderr.String(); strings.Contains(strings.ToLower(log), "permission") || strings.Contains(log, "gateway-pw") {
 		t.Errorf("the gateway's log holds a missing permission or the password:\n%s", log)
 	}
-	connectBackend(t, server.as("presence"))
+}
+
+// TestNATSPermissionsOfPresence: with the documented permissions gateway, presence-svc and a backend do all of presence.
+func TestNATSPermissionsOfPresence(t *testing.T) {
+	server := startDocumented(t)
+	authz := connectBackend(t, server.as("authz"))
+	authz.answer("phx.authz.connect", `{"allow":true,"id":"user:1"}`)
+	authz.answer("phx.authz.join", `{"status":"ok","presence":{"key":"ann","meta":{"st":"on"}}}`)
+	svc := startPresence(t, server.as("presence"))
+	rooms := connectBackend(t, server.as("backend"), nats.CustomInboxPrefix("_INBOX.backend"))
+	g := startGateway(t, server.as("gateway"), permissionRules, "CONNECT_AUTH=authz")
+	c := g.dial(t)
+	c.Join("room:1", struct{}{})
+	var roster phxtest.Roster
+	c.WantRoster(&roster, "room:1", "ann", 0)
+	if list := rooms.ask(t, "phx.presence.list.room.1", ""); !strings.Contains(list, `"ann":{"metas":[{"phx_ref":`) {
+		t.Errorf("list: %s", list)
+	}
+	svc.mustLive(t)
+	for _, p := range []*gateway{g, svc} {
+		if log := p.stderr.String(); strings.Contains(strings.ToLower(log), "permission") || strings.Contains(log, "-pw") {
+			t.Errorf("a log holds a missing permission or a password:\n%s", log)
+		}
+	}
 }
 
 // TestNATSPermissionsRefuse: the documented permissions hold nothing that a
@@ -101,12 +127,15 @@ func TestNATSPermissionsRefuse(t *testing.T) {
 		refusedToPublish, refusedToSubscribe []string
 	}{
 		{
-			name:    "gateway",
-			publish: []string{"phx.topic.other.x", "phx.event.ping.a", "phx.joined.a", "phx.left.a", "phx.dropped", "phx.authz.join", "phx.fleet.probe.g.1"},
+			name: "gateway",
+			publish: []string{"phx.topic.other.x", "phx.event.ping.a", "phx.joined.a", "phx.left.a", "phx.dropped", "phx.authz.join", "phx.fleet.probe.g.1",
+				"$KV.phx_presence.g=1.1.a", "phx.presence.check.1", "phx.presence.hello"},
 			// A trailing * in a subscribe list permits > too.
-			subscribe:          []string{"phx.topic.other.x", "phx.channel.g.>", "phx.socket.*", "phx.socket.>", "_INBOX.phxgate.g.r.*", "phx.fleet.probe.g.1"},
-			refusedToPublish:   []string{"phx.channel.a.b.c", "phx.socket.a", "phx.gateway.lost", "_INBOX.phxgate.g.r.1", "_INBOX.a", "$JS.API.INFO"},
-			refusedToSubscribe: []string{"phx.event.>", "phx.authz.connect", "phx.>", "_INBOX.>", ">"},
+			subscribe: []string{"phx.topic.other.x", "phx.channel.g.>", "phx.socket.*", "phx.socket.>", "_INBOX.phxgate.g.r.*", "phx.fleet.probe.g.1",
+				"phx.presence.gateway.g", "phx.presence.sync"},
+			refusedToPublish: []string{"phx.channel.a.b.c", "phx.socket.a", "phx.gateway.lost", "_INBOX.phxgate.g.r.1", "_INBOX.a", "$JS.API.INFO", "$JS.API.STREAM.PURGE.KV_phx_presence",
+				"phx.presence.sync", "phx.presence.gateway.g", "phx.presence.update.a", "$KV.other.a"},
+			refusedToSubscribe: []string{"phx.event.>", "phx.authz.connect", "phx.>", "phx.presence.log.>", "phx.presence.check.*", "_INBOX.>", ">"},
 		},
 		{
 			name:               "authz",
@@ -116,8 +145,8 @@ func TestNATSPermissionsRefuse(t *testing.T) {
 		},
 		{
 			name:      "backend",
-			publish:   []string{"phx.topic.room.1", "phx.channel.a.b.c", "phx.socket.a"},
-			subscribe: []string{"phx.event.*.room.>", "phx.event.ping.room.1", "phx.topic.room.>", "phx.joined.room.>", "phx.left.room.>", "phx.gateway.lost"},
+			publish:   []string{"phx.topic.room.1", "phx.channel.a.b.c", "phx.socket.a", "phx.presence.list.room.1", "phx.presence.update.room.1"},
+			subscribe: []string{"_INBOX.backend.>", "phx.event.*.room.>", "phx.event.ping.room.1", "phx.topic.room.>", "phx.joined.room.>", "phx.left.room.>", "phx.gateway.lost"},
 			refusedToPublish: []string{"phx.topic.other.x", "phx.topic.room", "phx.authz.join", "phx.authz.connect", "phx.event.ping.room.1", "phx.joined.room.1",
 				"phx.left.room.1", "phx.gateway.lost", "phx.dropped", "_INBOX.phxgate.g.r.1", "phx.fleet.probe.g.1", "phx.channel.a", "$JS.API.INFO"},
 			refusedToSubscribe: []string{"phx.event.>", "phx.event.ping.other.>", "phx.event.*.*.>", "phx.topic.>", "phx.topic.*.1", "phx.joined.>", "phx.channel.>",
@@ -125,8 +154,10 @@ func TestNATSPermissionsRefuse(t *testing.T) {
 		},
 		{
 			name:               "presence",
-			refusedToPublish:   []string{"phx.topic.room.1", "phx.presence.a", "_INBOX.a"},
-			refusedToSubscribe: []string{"phx.topic.room.1", "phx.presence.>", ">", "_INBOX.>"},
+			publish:            []string{"phx.topic.room.1", "phx.left.room.1", "phx.gateway.lost", "phx.presence.gateway.g", "phx.presence.sync", "phx.presence.replica"},
+			subscribe:          []string{"phx.presence.log.>", "phx.presence.check.*", "phx.presence.list.>", "_INBOX.phxpresence.>"},
+			refusedToPublish:   []string{"phx.channel.a.b.c", "phx.socket.a", "phx.event.ping.a", "_INBOX.a", "$JS.API.STREAM.DELETE.KV_phx_presence", "$JS.API.STREAM.CREATE.other"},
+			refusedToSubscribe: []string{"phx.topic.room.1", "phx.presence.>", ">", "_INBOX.>", "phx.authz.join"},
 		},
 		{
 			name:               "debug",

@@ -3,7 +3,6 @@ package contracttest
 import (
 	"bytes"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -14,10 +13,7 @@ import (
 // TestPresenceService: the service builds, lists its settings, refuses bad ones, is ready with NATS alone, and ends on SIGTERM.
 func TestPresenceService(t *testing.T) {
 	t.Parallel()
-	binary := filepath.Join(t.TempDir(), "presence-svc")
-	if out, err := exec.Command("go", "build", "-o", binary, "../../cmd/presence-svc").CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
+	binary := presenceBinary
 	help, err := exec.Command(binary, "--help").Output()
 	if err != nil {
 		t.Fatal(err)
