@@ -11,7 +11,7 @@ import (
 
 // Times of the service's own work.
 const (
-	unknownAfter   = 2 * time.Second       // of greetings from an incarnation that is not registered
+	unknownAfter   = time.Second           // of greetings from an incarnation that is not registered
 	strangersAfter = 60 * time.Second      // until what an unregistered incarnation wrote is removed
 	forgetAfter    = 60 * time.Second      // until a topic without anybody is forgotten
 	workEvery      = 10 * time.Millisecond // looks at what is due

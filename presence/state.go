@@ -9,6 +9,8 @@ import (
 	"iter"
 	"maps"
 	"slices"
+
+	"github.com/phxgate/phxgate/internal/planted"
 )
 
 // State is every presence at one point of the log. It is pure: [State.Apply] takes records in their order, whoever wrote them, and every replica that applied the same
@@ -239,7 +241,7 @@ func (s *State) register(c *change, r *Record) error {
 
 func (s *State) unregister(c *change, r *Record) *Lost {
 	in := s.incarnations[r.Incarnation]
-	if in == nil {
+	if in == nil || planted.Tombstone {
 		return nil
 	}
 	delete(s.incarnations, r.Incarnation)
@@ -282,7 +284,7 @@ func (s *State) put(c *change, r *Record) error {
 		e = &entry{id: r.Entry, in: in, topic: s.topic(r.Topic), seq: r.Seq, since: cmp.Or(v.Since, r.Seq), value: v, lingers: v.Lingers}
 		in.entries[r.Entry] = e
 		e.topic.held++
-		if in.registered {
+		if in.registered || planted.Stale {
 			c.show(e)
 		}
 		return nil

@@ -15,7 +15,7 @@ import (
 const (
 	trackerTick  = 50 * time.Millisecond
 	helloAfter   = 2 * time.Second // without a ping that names this incarnation
-	helloEvery   = time.Second
+	helloEvery   = 500 * time.Millisecond
 	drainTimeout = 500 * time.Millisecond // for the bucket to take note that the gateway drains, or has gone
 )
 

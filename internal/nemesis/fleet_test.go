@@ -40,15 +40,20 @@ type fleet struct {
 	addrs, adminAddrs       [gatewayCount]string
 	stores                  [serverCount]string
 	rules                   string
+	settings                []string // of gateways, beside their own
+	services                []*process
+	serviceLinks            [][serverCount]*proxy
+	serviceAdmins           []string
 	lives                   [gatewayCount]int // a gateway's id must be new for each start
 	routes                  string
 	admin                   http.Client
+	starter                 *starter
 }
 
 // startFleet builds and starts everything and waits until the gateways are ready. It all ends with the test.
-func startFleet(t *testing.T) *fleet {
+func startFleet(t *testing.T, channelRules string, settings ...string) *fleet {
 	t.Helper()
-	f := &fleet{t: t, built: builtPrograms(), rules: filepath.Join(t.TempDir(), "channels.yaml")}
+	f := &fleet{t: t, built: builtPrograms(), rules: filepath.Join(t.TempDir(), "channels.yaml"), settings: settings}
 	if f.built.err != nil {
 		t.Fatal(f.built.err)
 	}
@@ -64,6 +69,7 @@ func startFleet(t *testing.T) *fleet {
 	}
 	f.routes = strings.Join(routes, ",")
 	starter := newStarter(t)
+	f.starter = starter
 	for i := range serverCount {
 		f.servers[i] = newProcess(t, starter, fmt.Sprintf("NATS server %d", i))
 		f.startServer(i)
@@ -95,8 +101,8 @@ func (f *fleet) startServer(i int) {
 // startGateway starts a gateway that knows every NATS server by its own links.
 func (f *fleet) startGateway(i int) {
 	f.lives[i]++
-	f.gateways[i].start(f.built.gateway, nil, "LISTEN="+f.addrs[i], "ADMIN_LISTEN="+f.adminAddrs[i], "CHANNELS_FILE="+f.rules, "CONNECT_AUTH=allow",
-		"GAP_SPREAD="+gapSpread.String(), "NATS_URL="+f.gatewayURL(i), fmt.Sprintf("GATEWAY_ID=g%d-%d", i, f.lives[i]))
+	f.gateways[i].start(f.built.gateway, nil, append([]string{"LISTEN=" + f.addrs[i], "ADMIN_LISTEN=" + f.adminAddrs[i], "CHANNELS_FILE=" + f.rules, "CONNECT_AUTH=allow",
+		"GAP_SPREAD=" + gapSpread.String(), "NATS_URL=" + f.gatewayURL(i), fmt.Sprintf("GATEWAY_ID=g%d-%d", i, f.lives[i])}, f.settings...)...)
 }
 
 func (f *fleet) gatewayURL(i int) string {
@@ -132,7 +138,7 @@ func (f *fleet) ready(i int) bool {
 // wantAlive fails the test if a process has ended by itself.
 func (f *fleet) wantAlive() {
 	f.t.Helper()
-	for _, p := range append(f.servers[:], f.gateways[:]...) {
+	for _, p := range append(append(f.servers[:], f.gateways[:]...), f.services...) {
 		p.signal(syscall.Signal(0))
 	}
 }

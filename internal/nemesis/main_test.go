@@ -20,9 +20,9 @@ var builtPrograms = sync.OnceValue(func() (built programs) {
 	if err != nil {
 		return programs{err: err}
 	}
-	built.gateway, built.natsd = filepath.Join(dir, "gateway"), filepath.Join(dir, "natsd")
+	built.gateway, built.natsd, built.presence = filepath.Join(dir, "gateway"), filepath.Join(dir, "natsd"), filepath.Join(dir, "presence-svc")
 	for _, args := range [][]string{
-		append(append([]string{"build"}, buildFlags...), "-o", built.gateway, "../../cmd/gateway"),
+		append(append([]string{"build", "-tags", os.Getenv("NEMESIS_PLANTED")}, buildFlags...), "-o", dir+"/", "../../cmd/gateway", "../../cmd/presence-svc"),
 		{"build", "-o", built.natsd, "./natsd"},
 	} {
 		if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
@@ -34,8 +34,8 @@ var builtPrograms = sync.OnceValue(func() (built programs) {
 
 // programs are the paths of what was built, or why they could not be.
 type programs struct {
-	gateway, natsd string
-	err            error
+	gateway, presence, natsd string
+	err                      error
 }
 
 func TestMain(m *testing.M) {

@@ -51,7 +51,7 @@ func TestNemesis(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 
-	r := &run{t: t, ctx: ctx, fleet: startFleet(t), ledger: newLedger(), figures: figures{faults: map[string]int{}}}
+	r := &run{t: t, ctx: ctx, fleet: startFleet(t, channelRules), ledger: newLedger(), figures: figures{faults: map[string]int{}}}
 	for i := range serverCount {
 		r.backends = append(r.backends, startBackend(t, r.ledger, i, r.fleet.serverURL(i), phxtest.Scaled(25*time.Millisecond), seed))
 	}

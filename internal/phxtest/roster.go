@@ -165,6 +165,22 @@ func (r *Roster) Meta(key string) string {
 	return ""
 }
 
+// Texts is all metas of a key as they came.
+func (r *Roster) Texts(key string) (texts []string) {
+	for _, m := range r.metas[key] {
+		texts = append(texts, m.text)
+	}
+	return texts
+}
+
+// Keys is who is there.
+func (r *Roster) Keys() (keys []string) {
+	for key := range r.metas {
+		keys = append(keys, key)
+	}
+	return keys
+}
+
 // WantRoster reads what comes until the roster of the topic says who, within d
 // where that is not 0 and else the usual patience.
 func (c *Client) WantRoster(r *Roster, topic, who string, d time.Duration) {
