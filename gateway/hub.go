@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/phxgate/phxgate/gateway/phx"
+	"github.com/phxgate/phxgate/internal/planted"
 )
 
 // hub knows which topics have members on this gateway, keeps one subscription for each, and brings every broadcast to the loops concerned.
@@ -53,6 +54,9 @@ func (h *hub) acquire(name string, l *loop, wait func(error)) (t *topic, confirm
 		ht.local[l.id] = t
 	}
 	t.refs++
+	if planted.SubscribeLate {
+		return t, true
+	}
 	if !ht.confirmed {
 		ht.waiting = append(ht.waiting, wait)
 	}

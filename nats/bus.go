@@ -75,7 +75,7 @@ func Dial(cfg ConnConfig, subjects Subjects, gatewayID string) (*Bus, error) {
 		topics: map[string]*subscription{}, quit: make(chan struct{}),
 	}
 	b.presencePrefix, b.syncSubject = subjects.Presence().prefix, subjects.Presence().Sync()
-	b.in.init()
+	b.in.init(cfg.InboxBytes)
 	b.out.init()
 	b.dropped.init()
 	// A part of _INBOX of their own: who may subscribe to all of _INBOX.> reads every answer there, and answers of the authz service hold assigns. The random

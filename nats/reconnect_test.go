@@ -78,7 +78,7 @@ func TestOverflowIsAGap(t *testing.T) {
 	subscribe(t, b, "room:a")
 	nc := backend(t, url)
 	const size = 256 << 10
-	const total = 2*inboundBytes/size + 100 // what the reader took, what waits, and more
+	const total = 2*InboxBytes/size + 100 // what the reader took, what waits, and more
 	body := []byte(`{"event":"e","payload":{"x":"` + strings.Repeat("y", size) + `"}}`)
 	for range total {
 		if err := nc.Publish("phx.topic.room.a", body); err != nil {

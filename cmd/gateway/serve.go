@@ -72,6 +72,7 @@ func runGateway(ctx context.Context, s *config, log *slog.Logger, pages http.Han
 	}
 	defer adminLn.Close()
 	conn := s.NATS.Conn("phxgate-gateway/"+s.GatewayID, log)
+	conn.InboxBytes = int(s.NATSInboxBytes)
 	bus, err := nats.Dial(conn, subjects, s.GatewayID)
 	if err != nil {
 		return err

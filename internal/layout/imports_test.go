@@ -18,10 +18,10 @@ const module = "github.com/phxgate/phxgate/"
 var allowed = map[string][]string{
 	"gateway/phx":   {},
 	"gateway/rules": {module + "gateway/phx", "go.yaml.in/yaml/v3"},
-	"gateway":       {module + "gateway/phx", module + "gateway/rules", "github.com/gobwas/ws", "github.com/pires/go-proxyproto", "golang.org/x/sys/unix", "golang.org/x/time/rate", "go.opentelemetry.io/otel/"},
+	"gateway":       {module + "gateway/phx", module + "gateway/rules", module + "internal/planted", "github.com/gobwas/ws", "github.com/pires/go-proxyproto", "golang.org/x/sys/unix", "golang.org/x/time/rate", "go.opentelemetry.io/otel/"},
 	"authz":         {module + "gateway/phx", "github.com/go-jose/go-jose/v4"},
 	"presence":      {module + "gateway/phx", module + "internal/planted", "go.opentelemetry.io/otel/"},
-	"nats": {module + "gateway", module + "presence", module + "gateway/phx", module + "authz", "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream", "github.com/nats-io/nats-server/v2/server",
+	"nats": {module + "internal/planted", module + "gateway", module + "presence", module + "gateway/phx", module + "authz", "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream", "github.com/nats-io/nats-server/v2/server",
 		"golang.org/x/time/rate", "go.opentelemetry.io/otel/"},
 	"cmd/gateway":      {module + "authz", module + "gateway", module + "presence", module + "gateway/rules", module + "nats", module + "internal/", "golang.org/x/sync/errgroup"},
 	"cmd/presence-svc": {module + "nats", module + "presence", module + "internal/", "golang.org/x/sync/errgroup"},

@@ -7,9 +7,6 @@ import (
 	"github.com/phxgate/phxgate/internal/phxtest"
 )
 
-// joinWindow is how long after its reply a join may still miss messages that were published at another NATS server than its gateway's.
-const joinWindow = 250 * time.Millisecond
-
 // flight is how long before a fault a message that the fault may hit can have been sent: what waits in queues of a busy machine.
 func flight() time.Duration { return phxtest.Scaled(500 * time.Millisecond) }
 
@@ -38,7 +35,7 @@ func (a *audit) find(format string, args ...any) {
 type auditor struct {
 	fault  time.Time // began
 	healed time.Time
-	window time.Duration // joinWindow, or what a test says
+	window time.Duration // the fault's joinWindow
 }
 
 // audit balances the books.
@@ -115,7 +112,11 @@ func overtaken(got []arrival, n int) time.Time {
 
 // owed reports whether the member should have received a message that it has not, or been told in time; overtaken is when a later one of the stream came.
 func (r auditor) owed(m *membership, s *stream, msg message, overtaken time.Time) bool {
-	if r.uncertain(s, msg) || !msg.sent.After(m.joined.Add(r.window)) {
+	window := time.Duration(0) // a join is answered when its topic's messages come, wherever they are published
+	if m.joined.After(r.fault.Add(-flight())) && (r.healed.IsZero() || m.joined.Before(r.healed.Add(afterGap))) {
+		window = r.window
+	}
+	if r.uncertain(s, msg) || !msg.sent.After(m.joined.Add(window)) {
 		return false
 	}
 	late := !overtaken.IsZero() && m.ended.Sub(overtaken) > tellLimit()

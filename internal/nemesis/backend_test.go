@@ -22,10 +22,10 @@ type backend struct {
 	nc         *nats.Conn
 	publishing atomic.Bool
 
-	mu      sync.Mutex // guards what follows
-	whole   bool       // since the connection came up, every other backend answered: what is published here reaches everywhere
-	lives   int        // connections that there were
-	streams [topics]*stream
+	mu      sync.Mutex      // guards what follows
+	whole   bool            // since the connection came up, every other backend answered: what is published here reaches everywhere
+	lives   int             // connections that there were
+	streams map[int]*stream // by topic
 }
 
 // pingSubject is where a backend answers the others.
@@ -34,7 +34,7 @@ func pingSubject(server int) string { return fmt.Sprintf("nemesis.ping.%d", serv
 // startBackend connects to a NATS server; what it publishes and answers ends with the test.
 func startBackend(t *testing.T, l *ledger, server int, url string, every time.Duration, seed uint64) *backend {
 	t.Helper()
-	b := &backend{server: server, ledger: l}
+	b := &backend{server: server, ledger: l, streams: map[int]*stream{}}
 	var err error
 	b.nc, err = nats.Connect(url, nats.Name(fmt.Sprintf("backend %d", server)), nats.Timeout(2*time.Second), nats.MaxReconnects(-1),
 		nats.ReconnectWait(50*time.Millisecond), nats.ReconnectBufSize(-1), nats.PingInterval(2*time.Second), nats.MaxPingsOutstanding(2),
@@ -62,12 +62,10 @@ func (b *backend) broke() {
 	defer b.mu.Unlock()
 	b.whole = false
 	b.lives++
-	for topic, s := range b.streams {
-		if s != nil {
-			s.breakOff()
-		}
-		b.streams[topic] = nil
+	for _, s := range b.streams {
+		s.breakOff()
 	}
+	clear(b.streams)
 }
 
 // isWhole asks the other backends, if need be, whether they hear this one. Their interest reaches a NATS server together with the gateways'.
@@ -129,6 +127,25 @@ func (b *backend) publish(topic int) {
 	}
 }
 
+// welcome publishes one message on a topic that somebody has just joined.
+func (b *backend) welcome(topic int) {
+	if b.publishing.Load() {
+		b.publish(topic)
+	}
+}
+
+// flood sends much to all gateways that is for nobody: more than their inboxes hold.
+func (b *backend) flood() {
+	msg := nats.NewMsg("phx.socket.nobody")
+	msg.Header.Set("Phx-Action", "disconnect")
+	msg.Data = make([]byte, 16<<10)
+	for range 2000 {
+		if b.nc.PublishMsg(msg) != nil {
+			return
+		}
+	}
+}
+
 // probe publishes on every topic, behind all else, and reports whether NATS has it.
 func (b *backend) probe() bool {
 	for topic := range topics {
@@ -141,5 +158,5 @@ func (b *backend) probe() bool {
 func (b *backend) turn() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.streams = [topics]*stream{}
+	clear(b.streams)
 }

@@ -2,7 +2,9 @@ package nemesis
 
 import (
 	"context"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -206,8 +208,8 @@ func (c *client) exchange() {
 // publishOne publishes on one of the topics that the client is joined to.
 func (c *client) publishOne() {
 	var ready []*channel
-	for topic := range topics {
-		if ch := c.channels[topic]; ch != nil && ch.state == joined {
+	for _, topic := range slices.Sorted(maps.Keys(c.channels)) {
+		if ch := c.channels[topic]; ch.state == joined {
 			ready = append(ready, ch)
 		}
 	}

@@ -14,7 +14,8 @@ const (
 	topics      = 20
 	sparse      = 6 // of the topics, the last ones: few are there, so that gateways subscribe to them anew
 	topicsKept  = 2 // that a client wants for good; one more it exchanges
-	roamEvery   = 4 * time.Second
+	roamEvery   = 2 * time.Second
+	freshTopic  = 1_000_000 // topics beyond it are joined once, by one client
 )
 
 // crowd is all clients of a run, and what they found out by themselves.
@@ -28,6 +29,9 @@ type crowd struct {
 
 	publishing, roaming, goHome atomic.Bool // what the clients may do now
 
+	fresh    atomic.Int64      // topics that nobody had joined before
+	welcomes []func(topic int) // called when somebody has joined such a topic
+
 	gapsTold, joins, refusals, late atomic.Int64
 
 	mu      sync.Mutex     // guards what follows
@@ -36,9 +40,9 @@ type crowd struct {
 }
 
 // newCrowd starts the clients.
-func newCrowd(l *ledger, addrs []string, seed uint64, publishEvery time.Duration) *crowd {
+func newCrowd(l *ledger, addrs []string, seed uint64, publishEvery time.Duration, welcomes []func(topic int)) *crowd {
 	ctx, stop := context.WithCancel(context.Background())
-	c := &crowd{ledger: l, addrs: addrs, publishEvery: publishEvery, stop: stop, reasons: map[string]int{}}
+	c := &crowd{ledger: l, addrs: addrs, publishEvery: publishEvery, stop: stop, welcomes: welcomes, reasons: map[string]int{}}
 	for i := range clientCount {
 		one := &client{
 			crowd: c, number: i, home: i % len(addrs), rng: rand.New(rand.NewPCG(seed, uint64(i))),
@@ -68,8 +72,11 @@ func (c *crowd) keeps(client, topic int) bool {
 	return topic == client%crowded || topic == (client/crowded+client+1)%crowded && topic < crowded
 }
 
-// roamTo picks the topic that a client exchanges its third one for: a sparse one for one in ten.
+// roamTo picks the topic that a client exchanges its third one for: one that is new to every gateway, or a sparse one for one in ten.
 func (c *crowd) roamTo(client int, rng *rand.Rand) int {
+	if rng.IntN(2) == 0 {
+		return freshTopic + int(c.fresh.Add(1))
+	}
 	if client%10 == 0 {
 		return topics - 1 - rng.IntN(sparse)
 	}

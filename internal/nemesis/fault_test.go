@@ -14,10 +14,19 @@ type fault struct {
 	hold  time.Duration
 	begin func()
 	heal  func()
+	// joinWindow is how long after its reply a join may still miss messages, while the fault lasts and until all is as it was: where a NATS server cannot be reached a join does not
+	// wait for it.
+	joinWindow time.Duration
 }
+
+// unreached is the joinWindow of faults that keep a gateway from a NATS server.
+const unreached = 500 * time.Millisecond
 
 // faultKinds are drawn from one after the other, shuffled, so that a long run has each equally often.
 var faultKinds = []func(*fleet, *rand.Rand) fault{killGateway, stopGateway, killServer, stopServer, cutGateway, stallGateway, cutLink}
+
+// nemesisFaults are the faults of the nemesis of messages.
+var nemesisFaults = append(append([]func(*fleet, *rand.Rand) fault{}, faultKinds...), flood)
 
 // between is a random duration.
 func between(rng *rand.Rand, least, most time.Duration) time.Duration {
@@ -27,7 +36,7 @@ func between(rng *rand.Rand, least, most time.Duration) time.Duration {
 func killGateway(f *fleet, rng *rand.Rand) fault {
 	i := rng.IntN(gatewayCount)
 	return fault{
-		kind: "kill gateway", what: fmt.Sprintf("gateway %d", i), hold: between(rng, 200*time.Millisecond, 3*time.Second),
+		kind: "kill gateway", what: fmt.Sprintf("gateway %d", i), joinWindow: unreached, hold: between(rng, 200*time.Millisecond, 3*time.Second),
 		begin: f.gateways[i].kill, heal: func() { f.startGateway(i) },
 	}
 }
@@ -35,7 +44,7 @@ func killGateway(f *fleet, rng *rand.Rand) fault {
 func stopGateway(f *fleet, rng *rand.Rand) fault {
 	i := rng.IntN(gatewayCount)
 	return fault{
-		kind: "stop gateway", what: fmt.Sprintf("gateway %d", i), hold: between(rng, 2*time.Second, 6*time.Second),
+		kind: "stop gateway", what: fmt.Sprintf("gateway %d", i), joinWindow: unreached, hold: between(rng, 2*time.Second, 6*time.Second),
 		begin: func() { f.gateways[i].signal(syscall.SIGSTOP) }, heal: func() { f.gateways[i].signal(syscall.SIGCONT) },
 	}
 }
@@ -43,7 +52,7 @@ func stopGateway(f *fleet, rng *rand.Rand) fault {
 func killServer(f *fleet, rng *rand.Rand) fault {
 	i := rng.IntN(serverCount)
 	return fault{
-		kind: "kill NATS", what: fmt.Sprintf("NATS server %d", i), hold: between(rng, 200*time.Millisecond, 3*time.Second),
+		kind: "kill NATS", what: fmt.Sprintf("NATS server %d", i), joinWindow: unreached, hold: between(rng, 200*time.Millisecond, 3*time.Second),
 		begin: f.servers[i].kill, heal: func() { f.startServer(i) },
 	}
 }
@@ -51,7 +60,7 @@ func killServer(f *fleet, rng *rand.Rand) fault {
 func stopServer(f *fleet, rng *rand.Rand) fault {
 	i := rng.IntN(serverCount)
 	return fault{
-		kind: "stop NATS", what: fmt.Sprintf("NATS server %d", i), hold: between(rng, 2*time.Second, 6*time.Second),
+		kind: "stop NATS", what: fmt.Sprintf("NATS server %d", i), joinWindow: unreached, hold: between(rng, 2*time.Second, 6*time.Second),
 		begin: func() { f.servers[i].signal(syscall.SIGSTOP) }, heal: func() { f.servers[i].signal(syscall.SIGCONT) },
 	}
 }
@@ -60,7 +69,7 @@ func stopServer(f *fleet, rng *rand.Rand) fault {
 func cutGateway(f *fleet, rng *rand.Rand) fault {
 	i := rng.IntN(gatewayCount)
 	return fault{
-		kind: "cut gateway", what: fmt.Sprintf("gateway %d", i), hold: between(rng, 200*time.Millisecond, 5*time.Second),
+		kind: "cut gateway", what: fmt.Sprintf("gateway %d", i), joinWindow: unreached, hold: between(rng, 200*time.Millisecond, 5*time.Second),
 		begin: func() { f.setLinks(i, linkCut) }, heal: func() { f.setLinks(i, linkOpen) },
 	}
 }
@@ -69,7 +78,7 @@ func cutGateway(f *fleet, rng *rand.Rand) fault {
 func stallGateway(f *fleet, rng *rand.Rand) fault {
 	i := rng.IntN(gatewayCount)
 	return fault{
-		kind: "stall gateway", what: fmt.Sprintf("gateway %d", i), hold: between(rng, time.Second, 9*time.Second),
+		kind: "stall gateway", what: fmt.Sprintf("gateway %d", i), joinWindow: unreached, hold: between(rng, time.Second, 9*time.Second),
 		begin: func() { f.setLinks(i, linkStalled) }, heal: func() { f.setLinks(i, linkOpen) },
 	}
 }
@@ -78,8 +87,21 @@ func stallGateway(f *fleet, rng *rand.Rand) fault {
 func cutLink(f *fleet, rng *rand.Rand) fault {
 	i, s := rng.IntN(gatewayCount), rng.IntN(serverCount)
 	return fault{
-		kind: "cut link", what: fmt.Sprintf("gateway %d to NATS server %d", i, s), hold: between(rng, 10*time.Millisecond, 2*time.Second),
+		kind: "cut link", what: fmt.Sprintf("gateway %d to NATS server %d", i, s), joinWindow: unreached, hold: between(rng, 10*time.Millisecond, 2*time.Second),
 		begin: func() { f.links[i][s].set(linkCut) }, heal: func() { f.links[i][s].set(linkOpen) },
+	}
+}
+
+// flood sends every gateway more than its inbox holds.
+func flood(f *fleet, rng *rand.Rand) fault {
+	i := rng.IntN(serverCount)
+	return fault{
+		kind: "flood", what: fmt.Sprintf("by way of NATS server %d", i), hold: between(rng, 200*time.Millisecond, time.Second),
+		begin: func() {
+			if len(f.floods) > 0 {
+				f.floods[i]()
+			}
+		}, heal: func() {},
 	}
 }
 

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -46,16 +48,21 @@ func TestNemesis(t *testing.T) {
 		t.Skip("takes a minute")
 	}
 	seed := setting(t, "NEMESIS_SEED", rand.Uint64N(1_000_000))
-	seconds := setting(t, "NEMESIS_SECONDS", 30)
+	seconds := setting(t, "NEMESIS_SECONDS", 60)
 	t.Logf("NEMESIS_SEED=%d NEMESIS_SECONDS=%d", seed, seconds)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 
-	r := &run{t: t, ctx: ctx, fleet: startFleet(t, channelRules), ledger: newLedger(), figures: figures{faults: map[string]int{}}}
+	r := &run{t: t, ctx: ctx, fleet: startFleet(t, channelRules, "NATS_INBOX_BYTES=262144"), ledger: newLedger(), figures: figures{faults: map[string]int{}}}
 	for i := range serverCount {
 		r.backends = append(r.backends, startBackend(t, r.ledger, i, r.fleet.serverURL(i), phxtest.Scaled(25*time.Millisecond), seed))
 	}
-	r.crowd = newCrowd(r.ledger, r.fleet.addrs[:], seed, phxtest.Scaled(2*time.Second))
+	var welcomes []func(int)
+	for _, b := range r.backends {
+		welcomes = append(welcomes, b.welcome)
+		r.fleet.floods = append(r.fleet.floods, b.flood)
+	}
+	r.crowd = newCrowd(r.ledger, r.fleet.addrs[:], seed, phxtest.Scaled(2*time.Second), welcomes)
 	t.Cleanup(r.crowd.end)
 	waitUntil(t, "the clients are joined", 2*recoveryLimit(), r.whole)
 
@@ -63,12 +70,20 @@ func TestNemesis(t *testing.T) {
 	var kinds []int
 	for begun := time.Now(); time.Since(begun) < time.Duration(seconds)*time.Second && !t.Failed(); {
 		if len(kinds) == 0 {
-			kinds = rng.Perm(len(faultKinds))
+			kinds = rng.Perm(len(nemesisFaults))
 		}
-		r.round(faultKinds[kinds[0]](r.fleet, rng))
+		if f := nemesisFaults[kinds[0]](r.fleet, rng); wanted(f.kind) {
+			r.round(f)
+		}
 		kinds = kinds[1:]
 	}
 	r.print()
+}
+
+// wanted reports whether faults of a kind happen: NEMESIS_FAULTS names those that do, separated by commas; all where it is not set.
+func wanted(kind string) bool {
+	only := os.Getenv("NEMESIS_FAULTS")
+	return only == "" || slices.Contains(strings.Split(only, ","), kind)
 }
 
 // setting is a whole number of the environment.
@@ -98,7 +113,7 @@ func (r *run) round(f fault) {
 	pause(r.ctx, loadBefore)
 
 	r.crowd.goHome.Store(false)
-	a := auditor{fault: time.Now(), window: joinWindow}
+	a := auditor{fault: time.Now(), window: f.joinWindow}
 	f.begin()
 	pause(r.ctx, f.hold)
 	r.crowd.roaming.Store(false) // from now on each topic that a client lacks is one it was thrown out of
