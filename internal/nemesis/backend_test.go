@@ -134,14 +134,26 @@ func (b *backend) welcome(topic int) {
 	}
 }
 
-// flood sends much to all gateways that is for nobody: more than their inboxes hold.
-func (b *backend) flood() {
-	msg := nats.NewMsg("phx.socket.nobody")
-	msg.Header.Set("Phx-Action", "disconnect")
-	msg.Data = make([]byte, 16<<10)
-	for range 2000 {
-		if b.nc.PublishMsg(msg) != nil {
+// flood sends much to all gateways that is for nobody, more than their inboxes hold, until stop is closed.
+func (b *backend) flood(stop <-chan struct{}) {
+	const subject = "phx.socket.nobody"
+	large, small := make([]byte, 16<<10), make([]byte, 16) // the small ones take the room that the large leave
+	pause := time.NewTicker(2 * time.Millisecond)
+	defer pause.Stop()
+	for {
+		for i := range 1000 {
+			data := small
+			if i%10 == 0 {
+				data = large
+			}
+			if b.nc.Publish(subject, data) != nil {
+				return
+			}
+		}
+		select {
+		case <-stop:
 			return
+		case <-pause.C:
 		}
 	}
 }

@@ -3,6 +3,7 @@ package nemesis
 import (
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -94,14 +95,11 @@ func cutLink(f *fleet, rng *rand.Rand) fault {
 
 // flood sends every gateway more than its inbox holds.
 func flood(f *fleet, rng *rand.Rand) fault {
-	i := rng.IntN(serverCount)
+	i, stop := rng.IntN(serverCount), make(chan struct{})
+	var over sync.WaitGroup
 	return fault{
 		kind: "flood", what: fmt.Sprintf("by way of NATS server %d", i), hold: between(rng, 200*time.Millisecond, time.Second),
-		begin: func() {
-			if len(f.floods) > 0 {
-				f.floods[i]()
-			}
-		}, heal: func() {},
+		begin: func() { over.Go(func() { f.floods[i](stop) }) }, heal: func() { close(stop); over.Wait() },
 	}
 }
 

@@ -48,7 +48,7 @@ type fleet struct {
 	routes                  string
 	admin                   http.Client
 	starter                 *starter
-	floods                  []func() // send more than a gateway's inbox holds
+	floods                  []func(stop <-chan struct{}) // send more than a gateway's inbox holds
 }
 
 // startFleet builds and starts everything and waits until the gateways are ready. It all ends with the test.
