@@ -26,8 +26,8 @@ var (
 type Bus interface {
 	// Available reports whether there is a connection now.
 	Available() bool
-	// Subscribe starts the flow of a topic's broadcasts to the [Inbox]; done is called when the subscription is in force at the server
-	// this gateway is connected to, or with the reason why it could not be confirmed.
+	// Subscribe starts the flow of a topic's broadcasts to the [Inbox]; done is called when the subscription is in force wherever broadcasts are published, or with
+	// the reason why it could not be confirmed. Of a topic that is subscribed already, it confirms that it still is.
 	Subscribe(topic string, done func(error))
 	// Unsubscribe ends it.
 	Unsubscribe(topic string)
@@ -75,8 +75,11 @@ type Inbox interface {
 	Channel(m *ChannelMessage)
 	// Socket hands over an order for every socket of an id.
 	Socket(m *SocketMessage)
-	// Gap says that messages of any topic may have been missed. It may be called on another goroutine than the rest, at most about once a second.
-	Gap()
+	// Gap says that messages of these topics may have been missed, with nil: of any topic. What was confirmed of their subscriptions before holds no more.
+	// It may be called on another goroutine than the rest, at most about once a second.
+	Gap(topics []string)
+	// Refused says that the bus brings these topics no more, although their subscriptions were in force: the permission is gone. It is called as Gap is.
+	Refused(topics []string)
 }
 
 // Event is a client's event on its way to the bus, with what the bus side needs to know of its channel.

@@ -1,13 +1,9 @@
 package gateway
 
 import (
-	"math/rand/v2"
-
 	"github.com/gobwas/ws"
 
 	"github.com/phxgate/phxgate/gateway/phx"
-	"github.com/phxgate/phxgate/gateway/rules"
-	"github.com/phxgate/phxgate/internal/planted"
 )
 
 // Channel implements [Inbox].
@@ -93,55 +89,5 @@ func (l *loop) socketMessage(m *SocketMessage) {
 			}
 		}
 		s = next
-	}
-}
-
-// Gap implements [Inbox]: messages of every topic may have been missed.
-func (srv *Server) Gap() {
-	if planted.NoGapNotice {
-		return
-	}
-	for _, l := range srv.loops {
-		l.mailbox.post(mailFunc(func(l *loop) { l.gap() }))
-	}
-}
-
-// gap tells the channels as their rules say. Those that must rejoin are spread over GapSpread, since all of them come back to be authorized.
-func (l *loop) gap() {
-	spread := int(ticks(l.srv.cfg.GapSpread))
-	for _, s := range l.slots {
-		if s == nil {
-			continue
-		}
-		for _, ch := range s.channels {
-			if ch.state != joined || ch.gapped {
-				continue
-			}
-			rule := l.ruleOf(ch)
-			switch {
-			case rule == nil || rule.OnGap == rules.GapRejoin:
-				ch.gapped = true
-				at := l.now + 1 + tick(rand.IntN(spread))
-				l.gaps[at] = append(l.gaps[at], ch)
-			case rule.OnGap == rules.GapNotify:
-				l.push(ch, &ChannelMessage{Event: "gap", Payload: emptyObject})
-			}
-		}
-	}
-}
-
-// tickGaps ends the channels whose time to rejoin has come. Ticks may be skipped on a busy machine.
-func (l *loop) tickGaps() {
-	for at, channels := range l.gaps {
-		if at > l.now {
-			continue
-		}
-		delete(l.gaps, at)
-		for _, ch := range channels {
-			if ch.state == joined {
-				l.stats.gapRejoins.add(1)
-				l.crashChannel(ch, leftGap)
-			}
-		}
 	}
 }

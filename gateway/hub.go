@@ -24,9 +24,11 @@ type hubTopic struct {
 	local     []*topic                  // by loop; nil where no channel of that loop has the topic
 	refs      int                       // channels that have joined or are joining
 	members   [phx.NumSerializers]int32 // joined, by serializer: which encodings a broadcast needs
-	confirmed bool                      // the subscription is in force
+	made      bool                      // the subscription was in force once
+	confirmed bool                      // it is in force, and no gap was told since
+	gaps      int                       // that were told
 	dead      bool                      // taken out of the table
-	waiting   []func(error)             // joins that wait for the confirmation
+	waiting   []func(error)             // joins that wait for a confirmation; it was asked for if there are any
 }
 
 func newHub(bus Bus, linger time.Duration) *hub {
@@ -34,7 +36,7 @@ func newHub(bus Bus, linger time.Duration) *hub {
 }
 
 // acquire makes the topic known for a channel of a loop. confirmed says that its subscription is in force; else wait is called when it is, or
-// cannot be, on any goroutine. Every acquire needs a release.
+// cannot be, on any goroutine, and must not call the hub. Every acquire needs a release.
 func (h *hub) acquire(name string, l *loop, wait func(error)) (t *topic, confirmed bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -42,7 +44,6 @@ func (h *hub) acquire(name string, l *loop, wait func(error)) (t *topic, confirm
 	if ht == nil {
 		ht = &hubTopic{name: name, local: make([]*topic, len(l.srv.loops))}
 		h.topics[name] = ht
-		h.bus.Subscribe(name, func(err error) { h.subscribed(ht, err) })
 	}
 	if ht.refs == 0 {
 		delete(h.idle, ht)
@@ -54,29 +55,87 @@ func (h *hub) acquire(name string, l *loop, wait func(error)) (t *topic, confirm
 		ht.local[l.id] = t
 	}
 	t.refs++
-	if planted.SubscribeLate {
-		return t, true
-	}
-	if !ht.confirmed {
-		ht.waiting = append(ht.waiting, wait)
-	}
-	return t, ht.confirmed
+	return t, h.await(ht, wait)
 }
 
-// subscribed tells the joins that waited.
-func (h *hub) subscribed(ht *hubTopic, err error) {
+// confirmedAgain reports whether the topic of a channel that is joining is confirmed although there was a gap; else wait is called as for acquire.
+func (h *hub) confirmedAgain(t *topic, l *loop, wait func(error)) bool {
 	h.mu.Lock()
-	waiting := ht.waiting
-	ht.waiting = nil
-	ht.confirmed = err == nil
-	if err != nil && !ht.dead {
+	defer h.mu.Unlock()
+	ht := h.topics[t.name]
+	if ht == nil || ht.local[l.id] != t {
+		return false // refused, which the channel is told
+	}
+	return h.await(ht, wait)
+}
+
+// await reports whether the topic is confirmed. If not it asks the bus, unless that was done, and has wait called with the answer. h.mu is held.
+func (h *hub) await(ht *hubTopic, wait func(error)) bool {
+	if ht.confirmed {
+		return true
+	}
+	ht.waiting = append(ht.waiting, wait)
+	if len(ht.waiting) == 1 {
+		h.subscribe(ht)
+	}
+	return planted.SubscribeAfterReply
+}
+
+// subscribe asks the bus to make the topic's subscription, or to confirm it anew. h.mu is held.
+func (h *hub) subscribe(ht *hubTopic) {
+	gaps := ht.gaps
+	h.bus.Subscribe(ht.name, func(err error) { h.subscribed(ht, gaps, err) })
+}
+
+// subscribed tells the joins that waited, unless there was a gap since the bus was asked: what it says may be of a time before. They are told while the lock is held, so
+// that a gap that is told next comes after it on every loop.
+func (h *hub) subscribed(ht *hubTopic, gaps int, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if err == nil && gaps != ht.gaps && !ht.dead {
+		h.subscribe(ht)
+		return
+	}
+	if err == nil {
+		ht.made, ht.confirmed = true, true
+	} else if !ht.made && !ht.dead {
 		// The next join subscribes anew. Those that wait hold the old entry, which nobody finds any more.
 		h.drop(ht)
 	}
-	h.mu.Unlock()
-	for _, f := range waiting {
+	ht.tell(err)
+}
+
+// tell answers the joins that wait. hub.mu is held.
+func (ht *hubTopic) tell(err error) {
+	for _, f := range ht.waiting {
 		f(err)
 	}
+	ht.waiting = nil
+}
+
+// gap takes it that messages of topics were missed, with nil of all: the next join of each waits for a confirmation anew.
+func (h *hub) gap(only map[string]bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for name, ht := range h.topics {
+		if only == nil || only[name] {
+			ht.confirmed = false
+			ht.gaps++
+		}
+	}
+}
+
+// refuse ends a topic that the bus brings no more, and returns it as each loop has it. The next join subscribes anew.
+func (h *hub) refuse(name string) []*topic {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	ht := h.topics[name]
+	if ht == nil {
+		return nil
+	}
+	h.drop(ht)
+	ht.tell(ErrUnavailable)
+	return ht.local
 }
 
 // joined counts a member for the encodings that broadcasts need.
@@ -96,7 +155,7 @@ func (h *hub) release(l *loop, t *topic, s phx.Serializer, wasMember bool) {
 	t.refs--
 	ht := h.topics[t.name]
 	if ht == nil || ht.local[l.id] != t {
-		return // its subscription failed and the entry is gone
+		return // its subscription failed or was refused, and the entry is gone
 	}
 	if t.refs == 0 {
 		ht.local[l.id] = nil
@@ -108,7 +167,7 @@ func (h *hub) release(l *loop, t *topic, s phx.Serializer, wasMember bool) {
 	if ht.refs > 0 {
 		return
 	}
-	if wasMember && ht.confirmed {
+	if wasMember && ht.made {
 		h.idle[ht] = time.Now()
 		return
 	}

@@ -45,9 +45,7 @@ func (l *loop) join(s *socket, it item, topicName string, replaces *phx.Ref) {
 		return
 	}
 	var confirmed bool
-	ch.topic, confirmed = l.srv.hub.acquire(topicName, l, func(err error) {
-		l.mailbox.post(mailFunc(func(l *loop) { l.joinConfirmed(ch, err) }))
-	})
+	ch.topic, confirmed = l.srv.hub.acquire(topicName, l, l.waitFor(ch))
 	ch.more.confirmed = confirmed
 	s.channels = append(s.channels, ch)
 	if rule.Join == rules.JoinAllow {
@@ -61,6 +59,13 @@ func (l *loop) join(s *socket, it item, topicName string, replaces *phx.Ref) {
 	}, func(d *JoinDecision, err error) {
 		l.mailbox.post(mailFunc(func(l *loop) { l.joinDecided(ch, d, err) }))
 	})
+}
+
+// waitFor brings the answer to a join's wait for its topic's subscription to the loop.
+func (l *loop) waitFor(ch *channel) func(error) {
+	return func(err error) {
+		l.mailbox.post(mailFunc(func(l *loop) { l.joinConfirmed(ch, err) }))
+	}
 }
 
 // joinConfirmed goes on when the topic's subscription is in force, or cannot be.

@@ -2,7 +2,6 @@ package nats
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -14,13 +13,11 @@ import (
 
 	"github.com/phxgate/phxgate/gateway"
 	"github.com/phxgate/phxgate/gateway/phx"
+	"github.com/phxgate/phxgate/internal/planted"
 )
 
 // chanCount is the capacity of the Go chan that nats.go fills. Its only reader never waits for anything; what nats.go drops all the same is a gap of every topic.
 const chanCount = 16 << 10
-
-// gapPause is the least time between two gaps that are told: an inbox that overflows does so thousands of times a second, and each gap concerns every channel.
-const gapPause = time.Second
 
 // Bus is a gateway's side of NATS. It implements [gateway.Bus].
 type Bus struct {
@@ -34,9 +31,9 @@ type Bus struct {
 	stats                       busStats
 
 	msgs chan *natsgo.Msg // everything that comes in; never closed
-	gaps chan struct{}    // a gap to tell; never closed
 
 	in       inbound
+	gaps     gaps
 	out      outbound
 	requests requests
 	dropped  droppedReports
@@ -51,12 +48,13 @@ type Bus struct {
 
 var _ gateway.Bus = (*Bus)(nil)
 
-// subscription is one topic's. The writer makes and ends it.
+// subscription is one topic's. The writer makes and ends it; all of it is guarded by Bus.mu.
 type subscription struct {
-	topic string
-	sub   *natsgo.Subscription // nil until made
-
-	refused bool // by the server, for want of a permission; guarded by Bus.mu
+	topic   string
+	sub     *natsgo.Subscription // nil until made
+	round   uint64               // the prober's that confirmed it last, or is about to; 0: none
+	inForce bool                 // a join was told so
+	refused bool                 // by the server, for want of a permission
 }
 
 // busStats is what a Bus counts.
@@ -71,11 +69,12 @@ type busStats struct {
 // Dial connects a gateway's bus. NATS need not be there yet: until it is, everything answers ErrUnavailable. Call Start next.
 func Dial(cfg ConnConfig, subjects Subjects, gatewayID string) (*Bus, error) {
 	b := &Bus{
-		subjects: subjects, gatewayID: gatewayID, msgs: make(chan *natsgo.Msg, chanCount), gaps: make(chan struct{}, 1),
+		subjects: subjects, gatewayID: gatewayID, msgs: make(chan *natsgo.Msg, chanCount),
 		topics: map[string]*subscription{}, quit: make(chan struct{}),
 	}
 	b.presencePrefix, b.syncSubject = subjects.Presence().prefix, subjects.Presence().Sync()
-	b.in.init(cfg.InboxBytes)
+	b.in.init()
+	b.gaps.init()
 	b.out.init()
 	b.dropped.init()
 	// A part of _INBOX of their own: who may subscribe to all of _INBOX.> reads every answer there, and answers of the authz service hold assigns. The random
@@ -148,51 +147,11 @@ func (b *Bus) Close(ctx context.Context) {
 
 // cameUp handles a new connection: every one but the first is a gap.
 func (b *Bus) cameUp(again bool) {
-	b.prober.refresh()
+	b.prober.restart()
 	if again {
 		b.stats.Reconnects.Add(1)
-		b.gap()
-	}
-}
-
-// failed handles nats.go's asynchronous errors. Messages that its chan had no room for are a gap.
-func (b *Bus) failed(err error) {
-	if errors.Is(err, natsgo.ErrSlowConsumer) {
-		b.log.Warn("inbox overflowed: messages from NATS were missed", "capacity", chanCount)
-		b.gap()
-		return
-	}
-	b.log.Warn("NATS", "err", err)
-}
-
-// gap makes the inbox be told that messages may have been missed.
-func (b *Bus) gap() {
-	select {
-	case b.gaps <- struct{}{}:
-	default: // one is waiting to be told
-	}
-}
-
-// tellGaps is the goroutine that tells the inbox of gaps, with a pause after each: the last of many is told after it happened.
-func (b *Bus) tellGaps() {
-	pause := time.NewTimer(0)
-	defer pause.Stop()
-	for {
-		select {
-		case <-pause.C:
-		case <-b.quit:
-			return
-		}
-		select {
-		case <-b.gaps:
-			b.stats.Gaps.Add(1)
-			b.inbox.Gap()
-			if b.presence != nil {
-				b.presence.Gap()
-			}
-			pause.Reset(gapPause)
-		case <-b.quit:
-			return
+		if !planted.NoGap {
+			b.gapOfAll()
 		}
 	}
 }

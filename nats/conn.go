@@ -23,8 +23,6 @@ type ConnConfig struct {
 	Key   string
 	TLS   *tls.Config // instead of CA, Cert and Key, for tests; nil
 	Log   *slog.Logger
-	// InboxBytes is how many bytes of messages may wait for a gateway's loops; 0 means the default. Unused but by Dial.
-	InboxBytes int
 	// InboxPrefix is where answers to requests that nats.go itself makes come; "" for nats.go's own.
 	InboxPrefix string
 	// InProcess connects to a server in this process instead of URL.

@@ -39,7 +39,21 @@ func (r *recorder) Channel(m *gateway.ChannelMessage) {
 }
 
 func (r *recorder) Socket(m *gateway.SocketMessage) { r.note("socket " + m.ID) }
-func (r *recorder) Gap()                            { r.note("gap") }
+
+func (r *recorder) Gap(topics []string) {
+	if topics == nil {
+		r.note("gap")
+	}
+	for _, topic := range topics {
+		r.note("gap " + topic)
+	}
+}
+
+func (r *recorder) Refused(topics []string) {
+	for _, topic := range topics {
+		r.note("refused " + topic)
+	}
+}
 
 // count is how often a line was noted.
 func (r *recorder) count(line string) (n int) {
@@ -69,12 +83,18 @@ func startBus(t testing.TB, url string) (*Bus, *recorder) {
 func startBusWith(t testing.TB, url string, inbox gateway.Inbox) *Bus {
 	t.Helper()
 	b := dialBus(t, url)
+	runBus(t, b, inbox)
+	return b
+}
+
+// runBus starts a bus and waits until it is up. It is closed when the test ends.
+func runBus(t testing.TB, b *Bus, inbox gateway.Inbox) {
+	t.Helper()
 	if err := b.Start(inbox); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { closeBus(b) })
 	waitFor(t, "the bus is up", func() bool { return b.Available() })
-	return b
 }
 
 func dialBus(t testing.TB, url string) *Bus {

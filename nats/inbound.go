@@ -1,30 +1,31 @@
 package nats
 
 import (
-	"cmp"
 	"strings"
 	"sync"
 
 	natsgo "github.com/nats-io/nats.go"
-
-	"github.com/phxgate/phxgate/internal/planted"
 )
 
-// InboxBytes is the default of what may wait for the reader while the loops do not keep up; twice as much is held while the reader works on what it took. What comes
-// beyond it is dropped, and a gap of every topic.
+// InboxBytes is how many bytes may wait for the reader while the loops do not keep up, unless BoundInbox says otherwise.
 const InboxBytes = 64 << 20
 
 // inbound is the queue between the Go chan that nats.go fills, bounded by count, and the reader: it is bounded by bytes.
 type inbound struct {
+	limit int // in bytes; a single larger message has room if nothing waits
+
 	mu     sync.Mutex
 	more   sync.Cond // there is something, or it is closed
-	limit  int       // bytes
 	queue  []*natsgo.Msg
 	bytes  int
 	closed bool
 }
 
-func (q *inbound) init(limit int) { q.limit, q.more.L = cmp.Or(limit, InboxBytes), &q.mu }
+func (q *inbound) init() { q.limit, q.more.L = InboxBytes, &q.mu }
+
+// BoundInbox sets how many bytes of messages may wait for the reader; twice as much is held while it works on what it took. What comes beyond it is dropped, and a
+// gap of every topic. Call it before Start.
+func (b *Bus) BoundInbox(bytes int) { b.in.limit = bytes }
 
 // put appends messages and reports how many there was no room for.
 func (q *inbound) put(batch []*natsgo.Msg) (dropped int) {
@@ -32,7 +33,7 @@ func (q *inbound) put(batch []*natsgo.Msg) (dropped int) {
 	defer q.mu.Unlock()
 	for _, m := range batch {
 		size := m.Size()
-		if q.bytes+size > q.limit {
+		if q.bytes+size > q.limit && len(q.queue) > 0 {
 			dropped++
 			continue
 		}
@@ -86,9 +87,7 @@ func (b *Bus) pullAll() {
 		}
 		if n := b.in.put(batch); n > 0 {
 			b.stats.Dropped[dropInboxFull].Add(int64(n))
-			if !planted.OverflowIgnored {
-				b.gap()
-			}
+			b.overflowed()
 		}
 		clear(batch)
 	}

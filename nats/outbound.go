@@ -163,30 +163,39 @@ func (b *Bus) subscribe(c *command) {
 		c.done(gateway.ErrUnavailable)
 		return
 	}
+	b.mu.Lock()
+	s := b.topics[c.subject]
+	b.mu.Unlock()
+	var before error // of a SUB that was sent long ago any error may tell
+	if s == nil {
+		before = b.nc().LastError() // before the SUB: the server may refuse it at once
+		if s = b.makeSubscription(c); s == nil {
+			c.done(gateway.ErrUnavailable)
+			return
+		}
+	}
+	b.out.confirmMu.Lock()
+	b.out.confirms = append(b.out.confirms, confirmation{s, before, c.done})
+	b.out.confirmMu.Unlock()
+	signal(b.out.confirm)
+}
+
+// makeSubscription sends the SUB; nil if it cannot.
+func (b *Bus) makeSubscription(c *command) *subscription {
 	s := &subscription{topic: c.topic}
 	b.mu.Lock()
 	b.topics[c.subject] = s // before the first message can come
 	b.mu.Unlock()
-	before := b.nc().LastError() // before the SUB: the server may refuse it at once
 	sub, err := b.nc().ChanSubscribe(c.subject, b.msgs)
-	if err != nil {
-		b.mu.Lock()
-		delete(b.topics, c.subject)
-		b.mu.Unlock()
-		b.log.Warn("subscribe", "subject", c.subject, "err", err)
-		c.done(gateway.ErrUnavailable)
-		return
-	}
 	b.mu.Lock()
-	s.sub = sub
-	b.mu.Unlock()
-	b.out.confirmMu.Lock()
-	b.out.confirms = append(b.out.confirms, confirmation{s, before, c.done})
-	b.out.confirmMu.Unlock()
-	select {
-	case b.out.confirm <- struct{}{}:
-	default:
+	defer b.mu.Unlock()
+	if err != nil {
+		delete(b.topics, c.subject)
+		b.log.Warn("subscribe", "subject", c.subject, "err", err)
+		return nil
 	}
+	s.sub = sub
+	return s
 }
 
 // confirmAll is the goroutine that confirms subscriptions: the server answers a PING after it has taken every SUB before it, so one round trip confirms all that
@@ -203,21 +212,29 @@ func (b *Bus) confirmAll() {
 		waiting := b.out.confirms
 		b.out.confirms = nil
 		b.out.confirmMu.Unlock()
-		round, servers := b.prober.begin()
+		b.prober.begin(waiting)
 		err := b.nc().FlushTimeout(confirmTimeout)
 		if err == nil {
-			b.prober.end(round, servers)
+			b.prober.end()
 		} else {
 			b.log.Warn("subscriptions not confirmed", "topics", len(waiting), "err", err)
 		}
 		for _, c := range waiting {
-			if err != nil || b.nc().LastError() != c.before && b.refused(c.subscription) {
+			if err != nil || b.nc().LastError() != c.before && b.refused(c.subscription) || !b.holds(c.subscription) {
 				c.done(gateway.ErrUnavailable)
 			} else {
 				c.done(nil)
 			}
 		}
 	}
+}
+
+// holds notes that a subscription is in force, unless it was refused: from then on a refusal is news to the gateway.
+func (b *Bus) holds(s *subscription) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s.inForce = !s.refused
+	return s.inForce
 }
 
 // refused reports whether the server refused a subscription. It says so before the PONG, in an error that names the subject; nats.go keeps the last one and hands all
@@ -251,12 +268,16 @@ func (b *Bus) refused(s *subscription) bool {
 // deniedSubject finds the subject of a SUB that the server refused (nats-server client.go, subPermissionViolation).
 var deniedSubject = regexp.MustCompile(`Permissions Violation for Subscription to "([^" ]+)"`)
 
-// denied marks the topic's subscription that an error of the server is about.
+// denied marks the topic's subscription that an error of the server is about. One that was in force, and is refused when it is sent again on a new connection or
+// when the server's permissions change, ends the topic at the gateway: its channels would hear nothing for ever.
 func (b *Bus) denied(err error) {
 	if m := deniedSubject.FindStringSubmatch(err.Error()); m != nil {
 		b.mu.Lock()
 		if s := b.topics[m[1]]; s != nil {
-			s.refused = true
+			if s.inForce {
+				b.gaps.add(false, nil, []string{s.topic})
+			}
+			s.refused, s.inForce = true, false
 		}
 		b.mu.Unlock()
 	}

@@ -2,7 +2,9 @@ package nats
 
 import (
 	"fmt"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/phxgate/phxgate/internal/phxtest"
 )
@@ -12,8 +14,10 @@ func proven(t *testing.T, b *Bus, n int) {
 	t.Helper()
 	waitFor(t, fmt.Sprintf("%d other servers that answer", n), func() bool {
 		answering := 0
-		for _, l := range b.prober.needed() {
-			if l.proven.Load() {
+		b.prober.mu.Lock()
+		defer b.prober.mu.Unlock()
+		for _, l := range b.prober.links {
+			if l.connected && l.state == linkProven && !l.leadsTo(b.prober.own) {
 				answering++
 			}
 		}
@@ -74,4 +78,64 @@ func TestClusterServerGone(t *testing.T) {
 	servers.Restart(2)
 	proven(t, b, 2)
 	subscribe(t, b, "room:b")
+}
+
+// TestClusterServerSilent: a server that does not answer probes holds up a subscription no longer than it may; when it answers again, the topics that were confirmed without it
+// have a gap, and no others.
+func TestClusterServerSilent(t *testing.T) {
+	t.Parallel()
+	servers := phxtest.StartCluster(t, 2)
+	b, r := startBus(t, servers.URL(0))
+	proven(t, b, 1)
+	subscribe(t, b, "room:before", "room:again")
+	answering := silence(b)
+	begun := time.Now()
+	subscribe(t, b, "room:a")
+	if held := time.Since(begun); held < probeTimeout/2 {
+		t.Errorf("confirmed after %v: the server was not waited for", held)
+	}
+	subscribe(t, b, "room:b", "room:again") // the server is not waited for any more
+	proven(t, b, 0)
+	answering()
+	proven(t, b, 1)
+	subscribe(t, b, "room:after")
+	for _, topic := range []string{"room:a", "room:b", "room:again"} {
+		waitFor(t, "the gap of "+topic, func() bool { return r.count("gap "+topic) == 1 })
+	}
+	if n := r.len(); n != 3 {
+		t.Errorf("%d lines, want three gaps: %q", n, r.lines)
+	}
+}
+
+// silence has every other server's probes go astray until the function that it returns is called.
+func silence(b *Bus) (answering func()) {
+	change := func(to func(string) string) {
+		b.prober.mu.Lock()
+		defer b.prober.mu.Unlock()
+		for _, l := range b.prober.links {
+			l.subject = to(l.subject)
+		}
+	}
+	const astray = ".astray"
+	change(func(s string) string { return s + astray })
+	return func() { change(func(s string) string { return strings.TrimSuffix(s, astray) }) }
+}
+
+// TestClusterMainMoves: the server that the main connection left is waited for from then on, and one that nobody can have published at makes no gap when it is back.
+func TestClusterMainMoves(t *testing.T) {
+	t.Parallel()
+	servers := phxtest.StartCluster(t, 3)
+	b, r := startBus(t, servers.URL(0))
+	proven(t, b, 2)
+	subscribe(t, b, "room:a")
+	servers.Stop(0)
+	waitFor(t, "the gap", func() bool { return r.count("gap") == 1 })
+	proven(t, b, 1)
+	subscribe(t, b, "room:a", "room:b")
+	servers.Restart(0)
+	proven(t, b, 2)
+	subscribe(t, b, "room:c")
+	if n := r.len(); n != 1 {
+		t.Errorf("%d lines, want one gap of all: %q", n, r.lines)
+	}
 }

@@ -72,13 +72,18 @@ func TestBeforeNATSIsThere(t *testing.T) {
 // TestOverflowIsAGap: where the loops do not keep up, what waits is bounded by bytes, the rest is dropped, and the gateway is told.
 func TestOverflowIsAGap(t *testing.T) {
 	t.Parallel()
+	const (
+		limit = 4 << 20
+		size  = 256 << 10
+		total = 2*limit/size + 100 // what the reader took, what waits, and more
+	)
 	url := phxtest.StartNATS(t)
 	r := &recorder{gate: make(chan struct{})}
-	b := startBusWith(t, url, r)
+	b := dialBus(t, url)
+	b.BoundInbox(limit)
+	runBus(t, b, r)
 	subscribe(t, b, "room:a")
 	nc := backend(t, url)
-	const size = 256 << 10
-	const total = 2*InboxBytes/size + 100 // what the reader took, what waits, and more
 	body := []byte(`{"event":"e","payload":{"x":"` + strings.Repeat("y", size) + `"}}`)
 	for range total {
 		if err := nc.Publish("phx.topic.room.a", body); err != nil {

@@ -43,8 +43,8 @@ type config struct {
 	MaxConnections       settings.Count `env:"MAX_CONNECTIONS" help:"more: 503 before the upgrade" none:"what the descriptor limit allows"`
 	MaxFrameBytes        settings.Count `env:"MAX_FRAME_BYTES" envDefault:"1048576" shown:"1 MiB" help:"a message larger, fragments together, is closed with 1009"`
 	InboundBytesTotal    settings.Count `env:"INBOUND_BYTES_TOTAL" envDefault:"268435456" shown:"256 MiB" help:"of messages that are not complete yet; beyond it the largest are closed with 1009"`
+	InboxBytes           settings.Count `env:"NATS_INBOX_BYTES" envDefault:"67108864" shown:"64 MiB" help:"of messages from NATS that may wait to be handled; beyond it they are dropped, and every topic has a gap"`
 	OutboundBytes        settings.Count `env:"OUTBOUND_BYTES" envDefault:"1048576" shown:"1 MiB" help:"that may wait for one socket; beyond it the socket is aborted"`
-	NATSInboxBytes       settings.Count `env:"NATS_INBOX_BYTES" envDefault:"67108864" shown:"64 MiB" help:"of messages from NATS that wait for the loops; beyond it they are dropped, and the channels told of a gap"`
 	MaxChannelsPerSocket settings.Count `env:"MAX_CHANNELS_PER_SOCKET" envDefault:"100" help:"joins that are under way count"`
 
 	IdleTimeout  settings.Duration `env:"IDLE_TIMEOUT" envDefault:"60s" help:"no frame from the client for so long: closed"`

@@ -72,7 +72,6 @@ func runGateway(ctx context.Context, s *config, log *slog.Logger, pages http.Han
 	}
 	defer adminLn.Close()
 	conn := s.NATS.Conn("phxgate-gateway/"+s.GatewayID, log)
-	conn.InboxBytes = int(s.NATSInboxBytes)
 	bus, err := nats.Dial(conn, subjects, s.GatewayID)
 	if err != nil {
 		return err
@@ -90,6 +89,7 @@ func runGateway(ctx context.Context, s *config, log *slog.Logger, pages http.Han
 	tracker := presence.NewTracker(presence.TrackerConfig{Gateway: s.GatewayID, Linger: time.Duration(s.Linger), Log: log}, bus.Presence())
 	cfg.Presence = tracker
 	bus.SetPresence(tracker)
+	bus.BoundInbox(int(s.InboxBytes))
 	srv, err := gateway.New(cfg, bus, authorizer)
 	if err != nil {
 		return err

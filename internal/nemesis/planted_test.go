@@ -17,10 +17,10 @@ func TestPlanted(t *testing.T) {
 	for _, bug := range []struct {
 		tag, test, faults, finding string
 	}{
-		{"subscribe", "TestNemesis", "cut link", "misses"},
-		{"probe", "TestNemesis", "cut link", "misses"},
-		{"gap", "TestNemesis", "cut gateway", "misses"},
-		{"overflow", "TestNemesis", "flood", "misses"},
+		{"subscribe_after_reply", "TestNemesis", "cut link", "misses"},
+		{"no_probe", "TestNemesis", "cut link", "misses"},
+		{"no_gap", "TestNemesis", "cut gateway", "misses"},
+		{"ignore_overflow", "TestNemesis", "flood", "misses"},
 		{"tombstone", "TestPresenceNemesis", "kill gateway", "with a ghost"},
 		{"boundary", "TestPresenceNemesis", "kill service", "with a ghost"},
 		{"stale", "TestPresenceNemesis", "stop gateway,cut gateway", "with a ghost"},
