@@ -28,7 +28,7 @@ func TestIdleMemory(t *testing.T) {
 		client   *tls.Config
 	}{
 		{"plain", 6 << 10, nil, nil},
-		{"TLS", 40 << 10, []string{"TLS_CERT_FILE=" + cert.CertFile, "TLS_KEY_FILE=" + cert.KeyFile}, &tls.Config{RootCAs: cert.Pool}},
+		{"TLS", 26 << 10, []string{"TLS_CERT_FILE=" + cert.CertFile, "TLS_KEY_FILE=" + cert.KeyFile}, &tls.Config{RootCAs: cert.Pool}},
 	} {
 		t.Run(way.name, func(t *testing.T) {
 			n := sized(6000)
