@@ -7,16 +7,20 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/phxgate/phxgate/internal/phxtest"
 )
 
-// cutReads is how many bytes of what came together wait for each other: as many as most messages and request heads have. Behind them only the writes are cut.
-const cutReads = 256
+// cutReads is how many bytes of what came together wait for each other: as many as most messages have. Behind them only the writes are cut, which keeps a run short.
+const cutReads = 128
+
+// cutPatience is how long a byte of a transcript waits for the last one: a kernel may hold back an acknowledgement for 40 ms and more.
+const cutPatience = 100 * time.Microsecond
 
 // byteCutter stands in front of a server until the test ends. It writes every byte that it carries by itself, both ways, so that whoever reads meets frames, heads and
-// TLS records cut anywhere. Where the kernel tells (Linux), the next byte waits until the last was received, so that the reads are cut, not only the writes.
-func byteCutter(t *testing.T, target string) (addr string) {
+// TLS records cut anywhere. Where the kernel tells (Linux), the next byte waits until the last was received, for no longer than patience, so that the reads are cut, not only the writes.
+func byteCutter(t *testing.T, target string, patience time.Duration) (addr string) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -34,14 +38,14 @@ func byteCutter(t *testing.T, target string) (addr string) {
 			if err != nil {
 				return
 			}
-			running.Go(func() { cutConnection(ctx, client.(*net.TCPConn), target) })
+			running.Go(func() { cutConnection(ctx, client.(*net.TCPConn), target, patience) })
 		}
 	})
 	return ln.Addr().String()
 }
 
 // cutConnection carries one connection until both directions have ended, or ctx.
-func cutConnection(ctx context.Context, client *net.TCPConn, target string) {
+func cutConnection(ctx context.Context, client *net.TCPConn, target string, patience time.Duration) {
 	defer client.Close()
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", target)
 	if err != nil {
@@ -54,13 +58,13 @@ func cutConnection(ctx context.Context, client *net.TCPConn, target string) {
 		server.Close()
 	})()
 	var directions sync.WaitGroup
-	directions.Go(func() { carryBytes(client, server) })
-	directions.Go(func() { carryBytes(server, client) })
+	directions.Go(func() { carryBytes(client, server, patience) })
+	directions.Go(func() { carryBytes(server, client, patience) })
 	directions.Wait()
 }
 
 // carryBytes carries one direction until it ends, and hands the end on: a reset as a reset.
-func carryBytes(from, to *net.TCPConn) {
+func carryBytes(from, to *net.TCPConn, patience time.Duration) {
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(buf)
@@ -70,7 +74,7 @@ func carryBytes(from, to *net.TCPConn) {
 				return
 			}
 			if i < cutReads {
-				waitReceived(to)
+				waitReceived(to, patience)
 			}
 		}
 		if err == io.EOF {
@@ -90,7 +94,7 @@ func TestByteCutter(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	client, err := net.DialTimeout("tcp", byteCutter(t, ln.Addr().String()), phxtest.Patience())
+	client, err := net.DialTimeout("tcp", byteCutter(t, ln.Addr().String(), time.Second), phxtest.Patience())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,8 +2,11 @@
 
 package clustertest
 
-import "net"
+import (
+	"net"
+	"time"
+)
 
 const tellsReceived = false
 
-func waitReceived(*net.TCPConn) {}
+func waitReceived(*net.TCPConn, time.Duration) {}

@@ -25,7 +25,7 @@ func TestTranscripts(t *testing.T) {
 		cut := phxtest.Target{Base: map[string]string{}, TLS: client}
 		for mount, base := range direct.Base {
 			scheme, addr, _ := strings.Cut(base, "://")
-			cut.Base[mount] = scheme + "://" + byteCutter(t, addr)
+			cut.Base[mount] = scheme + "://" + byteCutter(t, addr, cutPatience)
 		}
 		for _, way := range []struct {
 			name   string
