@@ -28,9 +28,9 @@ import (
 var devRules []byte
 
 const devHelp = `gateway dev: everything in one process, nothing to set up: an embedded NATS server with JetStream on 127.0.0.1:4222,
-an authz service that allows everybody, channel rules for room:*, a gateway, and a chat page at http://localhost:4000/.
+an authz service that allows everybody, the presence service, channel rules for room:*, a gateway, and a chat page at http://localhost:4000/.
 
-Every variable of gateway --help holds here too. NATS_URL, where set, is used instead of the embedded server; CHANNELS_FILE replaces the rules.
+Every variable of gateway --help and presence-svc --help holds here too. NATS_URL, where set, is used instead of the embedded server; CHANNELS_FILE replaces the rules.
 
 `
 
@@ -80,6 +80,11 @@ func runDev(ctx context.Context, gateways int, data string) error {
 		return err
 	}
 	defer service.Close()
+	stopPresence, err := startDevPresence(s, log)
+	if err != nil {
+		return err
+	}
+	defer stopPresence()
 	fmt.Fprintf(os.Stderr, "\n  chat page   http://localhost%s/\n  NATS        %s\n  try         nats pub %s.topic.room.lobby '{\"body\":\"hi\",\"name\":\"nats\"}' -H Phx-Event:new_msg\n\n",
 		portOf(s.Listen), s.NATSURL, s.Prefix)
 	if gateways > 1 {

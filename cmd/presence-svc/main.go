@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -32,32 +31,9 @@ type config struct {
 	DrainTimeout settings.Duration `env:"DRAIN_TIMEOUT" envDefault:"30s" help:"how long SIGTERM may take"`
 	ReadyGrace   settings.Duration `env:"READY_GRACE" envDefault:"5s" help:"a NATS hiccup shorter than this does not make it unready"`
 
-	Merge    settings.Pause `env:"PRESENCE_MERGE" envDefault:"50ms" help:"how long changes of a busy topic are gathered into one diff; 0s: never"`
-	Replicas replicas       `env:"PRESENCE_REPLICAS" envDefault:"1" help:"of the KV bucket, 1 to 5"`
-	Storage  storage        `env:"PRESENCE_STORAGE" envDefault:"file" help:"of the KV bucket, file or memory"`
+	settings.Presence
 
 	LogLevel settings.LogLevel `env:"LOG_LEVEL" envDefault:"info" help:"debug, info, warn or error"`
-}
-
-type replicas int
-
-func (r *replicas) UnmarshalText(b []byte) error {
-	n, err := strconv.Atoi(string(b))
-	if err != nil || n < 1 || n > 5 {
-		return fmt.Errorf("%q is not a number from 1 to 5", b)
-	}
-	*r = replicas(n)
-	return nil
-}
-
-type storage string
-
-func (s *storage) UnmarshalText(b []byte) error {
-	if string(b) != "file" && string(b) != "memory" {
-		return fmt.Errorf("%q is neither file nor memory", b)
-	}
-	*s = storage(b)
-	return nil
 }
 
 func main() { os.Exit(run(os.Args[1:])) }
@@ -108,7 +84,7 @@ func serve(ctx context.Context, c *config, log *slog.Logger) error {
 	id := strings.ToLower(rand.Text()[:8])
 	log = log.With("replica", id)
 	conn := c.NATS.Conn("phxgate-presence-svc/"+id, log)
-	bus, err := nats.DialPresence(conn, subjects, nats.BucketConfig{Replicas: int(c.Replicas), Memory: c.Storage == "memory"})
+	bus, err := nats.DialPresence(conn, subjects, c.Presence.Bucket())
 	if err != nil {
 		return err
 	}

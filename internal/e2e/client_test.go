@@ -16,6 +16,7 @@ func TestClient(t *testing.T) {
 	needNode(t)
 	url := phxtest.StartNATS(t)
 	app := phxtest.StartApp(t, url, "phx")
+	clustertest.StartPresence(t, url, "phx", 50*time.Millisecond, 1)
 	fleet := clustertest.Start(t, clustertest.Options{Gateways: 2, NATS: []string{url}, Rules: app.RulesYAML()})
 	startService(t, url, "door")
 	door := clustertest.Start(t, clustertest.Options{NATS: []string{url}, Prefix: "door", Rules: app.RulesYAML()})

@@ -34,8 +34,11 @@ async function talk(ann, bob) {
   await bob.send("Hello from Bob");
   await ann.waitForMessage("Bob", "Hello from Bob");
 
+  await ann.waitForPeople(["Ann (you)", "Bob"]);
+  await bob.waitForPeople(["Bob (you)", "Ann"]);
   await bob.type("I am");
   await ann.waitForTyping("Bob is typing");
+  await ann.waitForPeople(["Ann (you)", "Bob, typing…"]);
   await shot(ann, `${target.scenario}-typing`);
   await bob.send("I am here");
   await ann.waitForMessage("Bob", "I am here");
@@ -59,9 +62,19 @@ const scenarios = {
     const bob = await open("Bob", target.base, { colorScheme: "dark" });
     await talk(ann, bob);
     assert.equal(await ann.page.locator("#fleet").isVisible(), false, "there is no fleet to show");
+    const again = await open("Bob", target.base);
+    await ann.waitForPeople(["Ann (you)", "Bob, 2 tabs"]);
+    await again.hide(true);
+    await bob.hide(true);
+    await ann.waitForPeople(["Ann (you)", "Bob, 2 tabs, away"]);
+    await shot(ann, "single-people");
+    await bob.hide(false);
+    await again.page.close();
+    await ann.waitForPeople(["Ann (you)", "Bob"]);
     await bob.rename("Robert");
     await bob.send("I have another name");
     await ann.waitForMessage("Robert", "I have another name");
+    await ann.waitForPeople(["Ann (you)", "Robert"]);
     await shot(bob, "single-dark");
     wantNoErrors(/ 404 /); // from which the page learns that there is no fleet
   },
@@ -92,6 +105,7 @@ const scenarios = {
     await shot(cat, "fleet-moved");
 
     if (danOn === killed) await dan.waitForMove();
+    for (const tab of [cat, dan]) await tab.waitForPeople([`${tab.name} (you)`, ...["Ann", "Bob", "Cat", "Dan"].filter((name) => name !== tab.name)]);
     await cat.send("I am back");
     await dan.waitForMessage("Cat", "I am back");
     await dan.send("So you are");

@@ -5,9 +5,10 @@
 
 import assert from "node:assert/strict";
 
+import { Inbox } from "./peer.mjs";
 import { exit, finding, run, target, World } from "./report.mjs";
 
-const { Socket } = await import(target.client);
+const { Presence, Socket } = await import(target.client);
 
 const bytes = (...values) => new Uint8Array(values).buffer;
 const listed = (buffer) => {
@@ -28,7 +29,99 @@ async function pair(world, name, params = {}) {
   return { ann, bob, a, b };
 }
 
+// Who keeps the list of a channel as the client's own Presence does, and waits until it says what is wanted: {ann: 2} for two metas of ann.
+class Who {
+  constructor(joined) {
+    this.joined = joined;
+    this.moves = []; // "+ann", "-ann", as onJoin and onLeave tell, those of the first state too
+    this.syncs = new Inbox(`${joined.peer.name} ${joined.channel.topic}: a sync`, joined.peer.patience);
+    this.presence = new Presence(joined.channel);
+    this.presence.onJoin((key) => this.moves.push(`+${key}`));
+    this.presence.onLeave((key) => this.moves.push(`-${key}`));
+    this.presence.onSync(() => this.syncs.put(true));
+  }
+
+  list() {
+    return Object.fromEntries(this.presence.list((key, { metas }) => [key, metas.length]));
+  }
+
+  async wants(list) {
+    for (;;) {
+      try {
+        return assert.deepEqual(this.list(), list);
+      } catch {
+        await this.syncs.next(`${this.joined.peer.name} sees ${JSON.stringify(list)}, saw ${JSON.stringify(this.list())}`);
+      }
+    }
+  }
+
+  metas(key) {
+    return this.presence.list((k, { metas }) => (k === key ? metas : [])).flat();
+  }
+}
+
+const as = (key, meta = {}) => ({ presence: { key, meta } });
+
+// present joins and keeps the list from the first message on.
+async function present(peer, name, params) {
+  const joined = peer.channel(topic(name), params);
+  const who = new Who(joined);
+  joined.response = await joined.joins.next();
+  return { joined, who };
+}
+
 const scenarios = {
+  async "presence: who comes, changes and goes, on both gateways"(world) {
+    const [ann, bob] = await Promise.all([world.peer("ann", target.a, quick), world.peer("bob", target.b, quick)]);
+    const a = await present(ann, "who", as("ann", { st: "on" }));
+    await a.who.wants({ ann: 1 });
+    const b = await present(bob, "who", as("bob"));
+    for (const { who } of [a, b]) await who.wants({ ann: 1, bob: 1 });
+    const second = await present(await world.peer("ann's phone", target.b, quick), "who", as("ann", { st: "phone" }));
+    for (const { who } of [a, b, second]) await who.wants({ ann: 2, bob: 1 });
+
+    const before = b.who.moves.length;
+    await a.joined.push("update", { key: "ann", meta: { st: "away" } });
+    while (!b.who.metas("ann").some(({ st }) => st === "away")) await b.who.syncs.next("the update");
+    const [updated] = b.who.metas("ann").filter(({ st }) => st === "away");
+    assert.equal(typeof updated.phx_ref_prev, "string");
+    assert.deepEqual(b.who.list(), { ann: 2, bob: 1 });
+    assert.ok(!b.who.moves.slice(before).includes("-bob"));
+
+    await second.joined.leave();
+    for (const { who } of [a, b]) await who.wants({ ann: 1, bob: 1 });
+    ann.close();
+    await b.who.wants({ bob: 1 });
+    assert.equal(b.who.moves.at(-1), "-ann");
+  },
+
+  async "presence: a rejoin starts from a new state"(world) {
+    const [ann, bob] = await Promise.all([world.peer("ann", target.a, quick), world.peer("bob", target.b, quick)]);
+    const a = await present(ann, "rejoin", as("ann"));
+    const b = await present(bob, "rejoin", as("bob"));
+    for (const { who } of [a, b]) await who.wants({ ann: 1, bob: 1 });
+    for (let round = 0; round < 3; round++) {
+      a.joined.channel.push("crash", {});
+      await a.joined.errors.next();
+      await a.joined.joins.next();
+      for (const { who } of [a, b]) await who.wants({ ann: 1, bob: 1 });
+    }
+    await b.joined.push("track", { key: "desk", meta: {} });
+    for (const { who } of [a, b]) await who.wants({ ann: 1, bob: 1, desk: 1 });
+    await b.joined.push("untrack", { key: "desk" });
+    for (const { who } of [a, b]) await who.wants({ ann: 1, bob: 1 });
+  },
+
+  async "presence: many come at once and go at once"(world) {
+    const watcher = await present(await world.peer("watcher", target.a, quick), "many", as("watcher"));
+    const crowd = await Promise.all([...Array(30).keys()].map((i) => world.peer(`p${i}`, i % 2 ? target.a : target.b, quick)));
+    const all = await Promise.all(crowd.map((peer, i) => present(peer, "many", as(`p${i % 20}`, { i }))));
+    const everybody = { watcher: 1, ...Object.fromEntries([...Array(20).keys()].map((i) => [`p${i}`, i < 10 ? 2 : 1])) };
+    for (const { who } of [watcher, ...all]) await who.wants(everybody);
+    for (const peer of crowd) peer.close();
+    await watcher.who.wants({ watcher: 1 });
+  },
+
   async "join with params and a response"(world) {
     const ann = await world.peer("ann", target.a);
     const channel = await ann.join(topic("join"), { reply: { role: "admin", list: [1, null, "ü"] } });

@@ -66,6 +66,22 @@ export class Tab {
     await this.page.waitForFunction((want) => document.getElementById("typing").textContent === want, text);
   }
 
+  // waitForPeople waits until the page lists these people as here: "Bob, 2 tabs, away".
+  async waitForPeople(want) {
+    await this.page.waitForFunction((text) => [...document.querySelectorAll("#people .person")].map((item) => {
+      const shown = [...item.querySelectorAll(".label, .tabs:not([hidden]), .doing:not(:empty)")];
+      return shown.map((part) => part.textContent).join(", ");
+    }).join("; ") === text, want.join("; "));
+  }
+
+  // hide makes the page think that it is not being looked at, or is again.
+  async hide(hidden) {
+    await this.page.evaluate((value) => {
+      Object.defineProperty(document, "hidden", { value, configurable: true });
+      document.dispatchEvent(new Event("visibilitychange"));
+    }, hidden);
+  }
+
   // waitForMove waits until the page says that another gateway serves it, and returns that one's id.
   async waitForMove() {
     await this.page.locator(".notice", { hasText: "now served by" }).waitFor();
