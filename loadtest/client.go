@@ -165,7 +165,7 @@ func (l *loop) received(c *client, data []byte) {
 		l.send(c, l.target.appendJoin(l.frame[:0], c.number))
 	}
 	for c.state != ended {
-		f, rest, ok, err := c.in.next(data, keepBytes)
+		f, rest, ok, err := c.in.next(data, l.keep)
 		if err != nil {
 			l.end(c, "protocol: "+err.Error())
 			return

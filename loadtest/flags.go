@@ -17,7 +17,9 @@ type config struct {
 	url       string
 	clients   int
 	topic     string        // "%d" stands for the client's number
-	params    string        // join params, JSON
+	params    string        // join params, JSON; "%d" stands for the client's number
+	rooms     int           // topics that the clients share; 0: as the topic says
+	urls      []string      // endpoints beside url: loops take turns
 	rate      float64       // connects per second; 0: as fast as inFlight allows
 	inFlight  int           // clients between connect and join reply, all loops together
 	timeout   time.Duration // from connect to join reply
@@ -30,10 +32,22 @@ type config struct {
 
 // register adds the common flags to fs, with the defaults that differ by scenario taken from c.
 func (c *config) register(fs *flag.FlagSet) {
-	fs.StringVar(&c.url, "url", "ws://127.0.0.1:4000/socket", "`endpoint` as phoenix.js takes it: /websocket and vsn are added; its query is kept")
+	c.url = "ws://127.0.0.1:4000/socket"
+	given := false
+	fs.Func("url", "`endpoint` as phoenix.js takes it: /websocket and vsn are added; its query is kept; repeatable: event loops take turns (default \""+c.url+"\")", func(s string) error {
+		if !given {
+			c.url, given = s, true
+		} else {
+			c.urls = append(c.urls, s)
+		}
+		return nil
+	})
 	fs.IntVar(&c.clients, "clients", c.clients, "sockets to open")
 	fs.StringVar(&c.topic, "topic", c.topic, "topic to join; %d in it is the client's number")
-	fs.StringVar(&c.params, "params", "{}", "join params, `JSON`")
+	if c.params == "" {
+		c.params = "{}"
+	}
+	fs.StringVar(&c.params, "params", c.params, "join params, `JSON`; %d in it is the client's number")
 	fs.Float64Var(&c.rate, "rate", 0, "connects per second; 0: as many as --inflight allows")
 	fs.IntVar(&c.inFlight, "inflight", 256, "clients that may be between connect and join reply")
 	fs.DurationVar(&c.timeout, "timeout", 10*time.Second, "limit from connect to join reply")
@@ -56,12 +70,15 @@ func (c *config) register(fs *flag.FlagSet) {
 
 // validate returns an error that names the first flag whose value makes no sense.
 func (c *config) validate() error {
+	if len(c.urls) > 0 {
+		c.loops = max(c.loops, len(c.urls)+1)
+	}
 	switch {
 	case c.clients < 1:
 		return usagef("--clients %d: at least 1", c.clients)
 	case c.topic == "" || strings.Count(c.topic, "%") > strings.Count(c.topic, "%d") || strings.Count(c.topic, "%d") > 1:
 		return usagef("--topic %q: a topic with at most one %%d and no other %%", c.topic)
-	case !json.Valid([]byte(c.params)):
+	case !json.Valid([]byte(strings.Replace(c.params, "%d", "0", 1))):
 		return usagef("--params %q: not JSON", c.params)
 	case c.rate < 0:
 		return usagef("--rate %g: not below 0", c.rate)
@@ -75,6 +92,14 @@ func (c *config) validate() error {
 		return usagef("--loops %d: 1 to 64", c.loops)
 	}
 	return nil
+}
+
+// urlOf is the endpoint of a loop. There are as many loops as endpoints at least.
+func (c *config) urlOf(loop int) string {
+	if n := loop % (len(c.urls) + 1); n > 0 {
+		return c.urls[n-1]
+	}
+	return c.url
 }
 
 // usagef is an error for the user: the message says which flag, and what it takes.

@@ -49,6 +49,10 @@ func newFleet(c *config, total int, clock clock, failure chan error, handlerFor 
 	}
 	for _, l := range f.loops {
 		l.handler = handlerFor(l)
+		if whole, ok := l.handler.(interface{ wholeBytes() int }); ok { // it wants messages whole up to that
+			l.keep = whole.wholeBytes()
+			l.scratch = make([]byte, l.keep+scratchBytes)
+		}
 	}
 	for _, l := range f.loops {
 		f.running.Go(func() {
@@ -64,7 +68,7 @@ func newFleet(c *config, total int, clock clock, failure chan error, handlerFor 
 }
 
 func (f *fleet) newLoop(i, total int) (*loop, error) {
-	target, err := newTarget(f.config, total)
+	target, err := newTarget(f.config, f.config.urlOf(i), total)
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +78,7 @@ func (f *fleet) newLoop(i, total int) (*loop, error) {
 	}
 	l := &loop{
 		fleet: f, target: target, clock: f.clock, poll: poll,
-		scratch: make([]byte, scratchBytes), frame: make([]byte, 0, 4096), accept: acceptKey(websocketKey),
+		scratch: make([]byte, scratchBytes), keep: keepBytes, frame: make([]byte, 0, 4096), accept: acceptKey(websocketKey),
 		joins: newHistogram(), errors: errorCounts{},
 	}
 	l.dialer.limit = max(1, f.config.inFlight/f.config.loops)

@@ -31,6 +31,7 @@ type loop struct {
 
 	poll    *poller
 	scratch []byte // all reads go here
+	keep    int    // how much of a frame is kept while the rest has not arrived
 	frame   []byte // short frames to send are made here
 	buffers bufferPool
 	readAt  int64  // time of the latest read

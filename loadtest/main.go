@@ -47,6 +47,7 @@ func scenarios() []scenario {
 	return []scenario{
 		{"idle", "open sockets, join a topic on each, hold them", runIdle},
 		{"fanout", "broadcast to the members of one topic", runFanout},
+		{"presence", "everybody in rooms sees everybody come, and half of them go", runPresence},
 		{"floor", "serve: the bare server to compare with", runFloor},
 	}
 }

@@ -102,7 +102,7 @@ func TestUpgradeRequest(t *testing.T) {
 		"ws://h:1/socket/":                    "GET /socket/websocket?vsn=2.0.0 HTTP/1.1",
 		"ws://h:1/my%20socket?token=a%26b&x=": "GET /my%20socket/websocket?token=a%26b&x=&vsn=2.0.0 HTTP/1.1",
 	} {
-		target, err := newTarget(&config{url: "ws://127.0.0.1:1" + strings.TrimPrefix(url, "ws://h:1"), topic: "t", params: "{}"}, 1)
+		target, err := newTarget(&config{topic: "t", params: "{}"}, "ws://127.0.0.1:1"+strings.TrimPrefix(url, "ws://h:1"), 1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -115,7 +115,7 @@ func TestUpgradeRequest(t *testing.T) {
 func TestSources(t *testing.T) {
 	c := &config{url: "ws://127.0.0.1:4000/socket", topic: "t", params: "{}"}
 	for clients, want := range map[int]int{1: 0, clientsPerSource: 0, clientsPerSource + 1: 2, 3 * clientsPerSource: 3} {
-		target, err := newTarget(c, clients)
+		target, err := newTarget(c, c.url, clients)
 		if err != nil || len(target.sources) != want {
 			t.Errorf("%d clients: %d local addresses, want %d; %v", clients, len(target.sources), want, err)
 		}

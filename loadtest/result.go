@@ -26,10 +26,11 @@ type result struct {
 	ConnectsPerSecond float64 `json:"connects_per_second"`
 	ConnectJoin       latency `json:"connect_join_us"`
 
-	Idle      *idleResult   `json:"idle,omitempty"`
-	Fanout    *fanoutResult `json:"fanout,omitempty"`
-	Servers   []processCost `json:"servers"`
-	Generator generatorCost `json:"generator"`
+	Idle      *idleResult     `json:"idle,omitempty"`
+	Fanout    *fanoutResult   `json:"fanout,omitempty"`
+	Presence  *presenceResult `json:"presence,omitempty"`
+	Servers   []processCost   `json:"servers"`
+	Generator generatorCost   `json:"generator"`
 	// MachineCPUSeconds is what the whole machine used meanwhile: beyond servers and generator it is noise.
 	MachineCPUSeconds float64 `json:"machine_cpu_seconds"`
 }
@@ -142,6 +143,9 @@ func (r *result) lines() []string {
 	}
 	if r.Fanout != nil {
 		lines = append(lines, r.Fanout.lines()...)
+	}
+	if r.Presence != nil {
+		lines = append(lines, r.Presence.lines()...)
 	}
 	if len(r.Servers) > 1 {
 		for _, s := range r.Servers {

@@ -25,20 +25,21 @@ type target struct {
 	sources []unix.Sockaddr // one per clientsPerSource clients; empty: the kernel chooses
 	request []byte          // the HTTP upgrade request, the same for every client
 
-	// A join is joinHead, then the client's number if numbered, then joinTail; both are JSON already.
-	joinHead, joinTail []byte
-	numbered           bool
-	heartbeat          []byte // the finished frame
+	// A join is joinHead, then the client's number if numbered, joinTail, the number if the params have it, and joinEnd; all are JSON already.
+	joinHead, joinTail, joinEnd []byte
+	numbered, paramsNumbered    bool
+	rooms                       int32  // the topic's number is the client's modulo this; 0: the client's own
+	heartbeat                   []byte // the finished frame
 }
 
-// newTarget resolves c.url and prepares the bytes that all clients send. total is the number of sockets.
-func newTarget(c *config, total int) (*target, error) {
-	u, err := url.Parse(c.url)
+// newTarget resolves an endpoint and prepares the bytes that all clients send. total is the number of sockets.
+func newTarget(c *config, endpoint string, total int) (*target, error) {
+	u, err := url.Parse(endpoint)
 	if err != nil {
 		return nil, usagef("--url: %v", err)
 	}
 	if u.Scheme != "ws" || u.Host == "" {
-		return nil, usagef("--url %q: must be ws://host[:port]/path (no TLS)", c.url)
+		return nil, usagef("--url %q: must be ws://host[:port]/path (no TLS)", endpoint)
 	}
 	port := u.Port()
 	if port == "" {
@@ -46,7 +47,7 @@ func newTarget(c *config, total int) (*target, error) {
 	}
 	resolved, err := net.ResolveTCPAddr("tcp", net.JoinHostPort(u.Hostname(), port))
 	if err != nil {
-		return nil, usagef("--url %q: %v", c.url, err)
+		return nil, usagef("--url %q: %v", endpoint, err)
 	}
 	server := resolved.AddrPort()
 	server = netip.AddrPortFrom(server.Addr().Unmap(), server.Port())
@@ -99,7 +100,10 @@ func (t *target) setMessages(c *config) {
 	head, tail, numbered := strings.Cut(c.topic, "%d")
 	t.numbered = numbered
 	t.joinHead = append([]byte(`["`+joinRef+`","`+joinRef+`","`), jsonText(head)...)
-	t.joinTail = append(jsonText(tail), `","phx_join",`+c.params+`]`...)
+	params, end, paramsNumbered := strings.Cut(c.params, "%d")
+	t.paramsNumbered, t.rooms = paramsNumbered, int32(c.rooms)
+	t.joinTail = append(jsonText(tail), `","phx_join",`+params...)
+	t.joinEnd = []byte(end + `]`)
 	t.heartbeat = appendFrame(nil, opText, true, []byte(`[null,"`+heartbeatRef+`","phoenix","heartbeat",{}]`))
 }
 
@@ -107,9 +111,17 @@ func (t *target) setMessages(c *config) {
 func (t *target) appendJoin(dst []byte, number int32) []byte {
 	text := append(make([]byte, 0, 256), t.joinHead...)
 	if t.numbered {
+		topic := number
+		if t.rooms > 0 {
+			topic %= t.rooms
+		}
+		text = strconv.AppendInt(text, int64(topic), 10)
+	}
+	text = append(text, t.joinTail...)
+	if t.paramsNumbered {
 		text = strconv.AppendInt(text, int64(number), 10)
 	}
-	return appendFrame(dst, opText, true, append(text, t.joinTail...))
+	return appendFrame(dst, opText, true, append(text, t.joinEnd...))
 }
 
 // upgradeRequest is the request phoenix.js's transport makes for the endpoint u: the path gets /websocket, vsn comes

@@ -108,6 +108,11 @@ func (c *Client) Recv(timeout time.Duration) Frame {
 	return f
 }
 
+// TryRecv is Recv for goroutines other than the test's: it returns the error.
+func (c *Client) TryRecv(timeout time.Duration) (Frame, error) {
+	return c.ws.recv(context.Background(), timeout)
+}
+
 // Drain forgets the frames received so far.
 func (c *Client) Drain() { c.ws.forget() }
 
