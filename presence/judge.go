@@ -9,7 +9,7 @@ const (
 	silentAfter    = 2 * time.Second  // of pings that nobody listens to, at least silentPings of them
 	silentPings    = 3                // NATS knows at once when a process is gone; a gateway that connects anew is back sooner
 	hungAfter      = 4 * time.Second  // without any answer
-	massHungAfter  = 15 * time.Second // where more than half of the fleet is hung: it is rather the network, or we
+	massHungAfter  = 15 * time.Second // where more than half of two or more are hung: it is rather the network, or we
 	judgeLateAfter = time.Second      // of a tick of the judge's own: it was frozen, and has heard nobody
 	verdictTimeout = time.Second      // for what a verdict asks before it holds
 )
@@ -88,35 +88,53 @@ func (j *judge) unanswered(in string) {
 	}
 }
 
-// verdicts is who is dead now, and why.
+// verdicts is who of the watched is dead now, and why.
 func (j *judge) verdicts(registered map[string]Registration, now time.Time) map[string]cause {
-	hung := 0
-	for _, s := range j.suspects {
-		if now.Sub(s.heard) >= hungAfter && s.pings == 0 {
-			hung++
-		}
-	}
-	patience := hungAfter
-	if 2*hung > len(j.suspects) {
-		patience = massHungAfter
-	}
+	patience := j.patience(now)
 	dead := map[string]cause{}
 	for in, s := range j.suspects {
-		reg := registered[in]
-		quiet := s.pings >= silentPings && now.Sub(s.silent) >= silentAfter
-		switch {
-		case reg.Draining:
-			// It ends by itself; what it left stays until its users had their time.
-			if (quiet || s.replaced || now.Sub(s.heard) >= patience) && now.Sub(s.heard) >= max(silentAfter, time.Duration(reg.Linger)*time.Millisecond) {
-				dead[in] = causeDrained
-			}
-		case s.replaced:
-			dead[in] = causeRestarted
-		case quiet:
-			dead[in] = causeSilent
-		case s.pings == 0 && now.Sub(s.heard) >= patience:
-			dead[in] = causeHung
+		if why := s.verdict(registered[in], now, patience); why != "" {
+			dead[in] = why
 		}
 	}
 	return dead
+}
+
+// verdict is why a gateway is dead; "": it is not.
+func (s *suspect) verdict(reg Registration, now time.Time, patience time.Duration) cause {
+	unheard := now.Sub(s.heard)
+	quiet := s.pings >= silentPings && now.Sub(s.silent) >= silentAfter
+	hung := s.hung(now, patience)
+	switch {
+	case reg.Draining: // it ends by itself; what it left stays until its users had their time
+		if (quiet || s.replaced || hung) && unheard >= max(silentAfter, time.Duration(reg.Linger)*time.Millisecond) {
+			return causeDrained
+		}
+	case s.replaced:
+		return causeRestarted
+	case quiet:
+		return causeSilent
+	case hung:
+		return causeHung
+	}
+	return ""
+}
+
+// hung reports whether somebody listens to the pings, and nobody has answered for a time.
+func (s *suspect) hung(now time.Time, patience time.Duration) bool {
+	return s.pings == 0 && now.Sub(s.heard) >= patience
+}
+
+// patience is for how long a gateway may be hung now. Of one alone nothing is known about others.
+func (j *judge) patience(now time.Time) time.Duration {
+	hung := 0
+	for _, s := range j.suspects {
+		if s.hung(now, hungAfter) {
+			hung++
+		}
+	}
+	if len(j.suspects) > 1 && 2*hung > len(j.suspects) {
+		return massHungAfter
+	}
+	return hungAfter
 }

@@ -71,7 +71,8 @@ func (s *Service) pinged(in string, body []byte, err error) (alive bool) {
 	return false
 }
 
-// confirm carries a verdict out if the stream can be reached and the gateway, asked once more, is dead still: what was not heard may be this side's fault.
+// confirm carries a verdict out if the stream can be reached, the gateway does not answer when it is asked once more, and the verdict still holds then: what was not heard may be
+// this side's fault, and a connection that came back meanwhile has begun everything anew.
 func (s *Service) confirm(in string, why cause) {
 	end := func() { delete(s.judge.verdicts, in) }
 	s.bus.Reach(verdictTimeout, func(err error) {
@@ -83,7 +84,7 @@ func (s *Service) confirm(in string, why cause) {
 			}
 			s.bus.Ask(gatewayOf(in), mustJSON(ToGateway{Ping: in}), verdictTimeout, func(body []byte, err error) {
 				s.do(func() {
-					if s.state == nil || !s.owned[0] || s.pinged(in, body, err) {
+					if s.state == nil || !s.owned[0] || s.pinged(in, body, err) || !s.condemned(in) {
 						end()
 						return
 					}
@@ -92,6 +93,12 @@ func (s *Service) confirm(in string, why cause) {
 			})
 		})
 	})
+}
+
+// condemned reports whether an incarnation is dead by all that is known now.
+func (s *Service) condemned(in string) bool {
+	_, dead := s.judge.judge.verdicts(maps.Collect(s.state.Incarnations()), s.now())[in]
+	return dead
 }
 
 // giveUp ends an incarnation. Of several replicas that try only one succeeds.
