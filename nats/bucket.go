@@ -2,12 +2,11 @@ package nats
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
+	"sync/atomic"
 	"time"
 
 	natsgo "github.com/nats-io/nats.go"
@@ -24,10 +23,11 @@ type BucketConfig struct {
 
 // Times of the bucket.
 const (
-	markerTTL   = 10 * time.Minute // of what says that a key is gone
-	bucketTries = time.Second      // between attempts to reach or make the bucket
-	askBucket   = 5 * time.Second  // for one request; a stream without a leader answers when it has one
-	lookEvery   = 2 * time.Second  // whether the stream is still the same
+	markerTTL   = 10 * time.Minute      // of what says that a key is gone
+	linkTries   = 50 * time.Millisecond // between looks whether there is a connection
+	bucketTries = time.Second           // between attempts to reach or make the bucket
+	askBucket   = 5 * time.Second       // for one request; a stream without a leader answers when it has one
+	lookEvery   = 2 * time.Second       // whether the stream is still the same
 )
 
 // bucket follows the presence bucket: it makes it, loads it, and hands the log on without a hole.
@@ -41,18 +41,27 @@ type bucket struct {
 	epoch   uint64
 	applied uint64
 	said    string // the last failure that was logged
+
+	failure atomic.Pointer[error] // why it is not loaded now; nil: it is, or nothing has failed yet
+	filled  atomic.Int64          // holes in the log that were filled from the stream
 }
 
 // follow is a goroutine's work until ctx ends.
 func (b *bucket) follow(ctx context.Context) {
 	for ctx.Err() == nil {
+		if !b.link.Available() {
+			wait(ctx, linkTries) // the link says why
+			continue
+		}
 		err := b.load(ctx)
 		if err == nil {
 			b.said = ""
+			b.failure.Store(nil)
 			err = b.hand(ctx)
 			b.inbox.Unloaded()
 		}
 		if err != nil && ctx.Err() == nil {
+			b.failure.Store(&err)
 			b.tell(err)
 		}
 		wait(ctx, bucketTries)
@@ -77,7 +86,7 @@ func wait(ctx context.Context, d time.Duration) {
 	}
 }
 
-// ensure makes the bucket, or changes it to what the settings say, and returns its stream.
+// ensure makes the bucket, or changes it to what the settings say, and marks it. It returns its stream as it is then.
 func (b *bucket) ensure(ctx context.Context, js jetstream.JetStream) (jetstream.KeyValue, *jetstream.StreamInfo, error) {
 	ctx, cancel := context.WithTimeout(ctx, askBucket)
 	defer cancel()
@@ -92,8 +101,27 @@ func (b *bucket) ensure(ctx context.Context, js jetstream.JetStream) (jetstream.
 	if err != nil {
 		return nil, nil, fmt.Errorf("make it with PRESENCE_REPLICAS=%d, PRESENCE_STORAGE=%v: %w", b.cfg.Replicas, storage, err)
 	}
+	if b.epoch, err = b.mark(ctx, js); err != nil {
+		return nil, nil, fmt.Errorf("mark it: %w", err)
+	}
 	info, err := b.info(ctx, js)
 	return kv, info, err
+}
+
+// mark returns the epoch: the time of a message that is put into an empty bucket first. The stream's own age will not do: one replica whose server comes back without its store
+// is as old as before, and empty.
+func (b *bucket) mark(ctx context.Context, js jetstream.JetStream) (epoch uint64, err error) {
+	for {
+		m, err := b.last(ctx, b.subjects.Epoch())
+		if err != nil || m.seq > 0 {
+			return uint64(m.time.UnixNano()), err
+		}
+		_, err = js.Publish(ctx, b.subjects.Epoch(), nil, jetstream.WithExpectLastSequencePerSubject(0))
+		var refused *jetstream.APIError
+		if err != nil && (!errors.As(err, &refused) || refused.ErrorCode != jetstream.JSErrCodeStreamWrongLastSequence) { // else another replica was first
+			return 0, err
+		}
+	}
 }
 
 func (b *bucket) info(ctx context.Context, js jetstream.JetStream) (*jetstream.StreamInfo, error) {
@@ -106,9 +134,6 @@ func (b *bucket) info(ctx context.Context, js jetstream.JetStream) (*jetstream.S
 
 // load reads all that the bucket holds, at a point of the log that it has then read up to.
 func (b *bucket) load(ctx context.Context) error {
-	if !b.link.Available() {
-		return natsgo.ErrDisconnected
-	}
 	js, err := jetstream.New(b.link.nc())
 	if err != nil {
 		return err
@@ -118,7 +143,6 @@ func (b *bucket) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b.epoch = uint64(info.Created.UnixNano())
 	loading, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	held := map[string]presence.Record{}
@@ -210,150 +234,4 @@ func (b *bucket) catchUp(ctx context.Context, end uint64, take func(uint64, *pre
 		}
 	}
 	return nil
-}
-
-// hand hands the log on until ctx ends, the stream is gone or another, or a hole cannot be filled.
-func (b *bucket) hand(ctx context.Context) error {
-	look := time.NewTicker(lookEvery)
-	defer look.Stop()
-	take := func(seq uint64, r *presence.Record) {
-		if r == nil {
-			b.inbox.Skipped(seq)
-		} else {
-			b.inbox.Record(r)
-		}
-	}
-	for {
-		select {
-		case m := <-b.log:
-			if err := b.next(ctx, m, take); err != nil {
-				return err
-			}
-		case <-look.C:
-			if err := b.look(ctx, take); err != nil {
-				return err
-			}
-		case <-ctx.Done():
-			return nil
-		}
-	}
-}
-
-// look makes sure that the stream is the same, and that nothing of its log was missed at the end.
-func (b *bucket) look(ctx context.Context, take func(uint64, *presence.Record)) error {
-	if !b.link.Available() {
-		return nil
-	}
-	js, err := jetstream.New(b.link.nc())
-	if err != nil {
-		return err
-	}
-	asking, cancel := context.WithTimeout(ctx, lookEvery)
-	defer cancel()
-	info, err := b.info(asking, js)
-	switch {
-	case errors.Is(err, jetstream.ErrStreamNotFound):
-		return err
-	case err != nil:
-		return nil // no leader, or no connection: nothing changes meanwhile
-	case uint64(info.Created.UnixNano()) != b.epoch:
-		return errors.New("it was made anew")
-	case info.State.LastSeq > b.applied+uint64(len(b.log)):
-		return b.catchUp(ctx, info.State.LastSeq, take)
-	}
-	return nil
-}
-
-// next takes a message of the log, and what is missing before it.
-func (b *bucket) next(ctx context.Context, m *natsgo.Msg, take func(uint64, *presence.Record)) error {
-	seq, err := strconv.ParseUint(m.Header.Get("Nats-Sequence"), 10, 64)
-	if err != nil || seq <= b.applied {
-		return nil
-	}
-	if seq > b.applied+1 {
-		if err := b.fill(ctx, seq, take); err != nil {
-			return err
-		}
-	}
-	key, _ := b.subjects.logged(m.Subject)
-	take(seq, record(seq, key, m.Header, m.Data))
-	b.applied = seq
-	return nil
-}
-
-// fill takes from the stream what was not received before a point. Changes of one key may be fewer there than there were: its last counts.
-func (b *bucket) fill(ctx context.Context, before uint64, take func(uint64, *presence.Record)) error {
-	for b.applied+1 < before {
-		seq, key, header, data, err := b.nextInStream(ctx, b.applied+1)
-		if err != nil {
-			return fmt.Errorf("hole in the log behind %d: %w", b.applied, err)
-		}
-		if seq == 0 || seq >= before {
-			return nil
-		}
-		take(seq, record(seq, key, header, data))
-		b.applied = seq
-	}
-	return nil
-}
-
-// nextInStream asks the stream's leader, and no replica that may be behind, for the first message at or after a point; seq 0: there is none.
-func (b *bucket) nextInStream(ctx context.Context, from uint64) (seq uint64, key string, header natsgo.Header, data []byte, err error) {
-	ctx, cancel := context.WithTimeout(ctx, askBucket)
-	defer cancel()
-	body := fmt.Appendf(nil, `{"seq":%d,"next_by_subj":%q}`, from, b.subjects.All())
-	m, err := b.link.nc().RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+b.subjects.Stream(), body)
-	if err != nil {
-		return 0, "", nil, nil, err
-	}
-	var answer struct {
-		Error *struct {
-			Code        int    `json:"code"`
-			Description string `json:"description"`
-		} `json:"error"`
-		Message struct {
-			Subject string `json:"subject"`
-			Seq     uint64 `json:"seq"`
-			Header  []byte `json:"hdrs"`
-			Data    []byte `json:"data"`
-		} `json:"message"`
-	}
-	if err := json.Unmarshal(m.Data, &answer); err != nil {
-		return 0, "", nil, nil, err
-	}
-	if answer.Error != nil {
-		if answer.Error.Code == 404 {
-			return 0, "", nil, nil, nil
-		}
-		return 0, "", nil, nil, errors.New(answer.Error.Description)
-	}
-	if len(answer.Message.Header) > 0 {
-		if header, err = natsgo.DecodeHeadersMsg(answer.Message.Header); err != nil {
-			return 0, "", nil, nil, err
-		}
-	}
-	key = answer.Message.Subject[len("$KV.")+len(b.subjects.Bucket())+1:]
-	return answer.Message.Seq, key, header, answer.Message.Data, nil
-}
-
-// lostHeader marks the removal of a registration by the service.
-const lostHeader = "Phx-Presence"
-
-// record makes a record of a message of the bucket; nil if it is none, or none that changes anything.
-func record(seq uint64, key string, header natsgo.Header, data []byte) *presence.Record {
-	in, entry, topic, ok := parseKey(key)
-	if !ok {
-		return nil
-	}
-	r := &presence.Record{Seq: seq, Incarnation: in, Entry: entry, Topic: topic, Value: data}
-	switch {
-	case header.Get("Nats-Marker-Reason") != "":
-		return nil // the end of a marker
-	case header.Get("KV-Operation") == "":
-	case entry == "" && header.Get(lostHeader) == "lost":
-		r.Op, r.Value = presence.OpLost, nil
-	default:
-		r.Op, r.Value = presence.OpGone, nil
-	}
-	return r
 }

@@ -30,6 +30,7 @@ type PresenceBus struct {
 	bucket   *bucket
 	msgs     chan *natsgo.Msg // everything but the log; never closed
 	slots    chan struct{}    // one for each request under way
+	stats    presenceStats
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -44,7 +45,7 @@ func DialPresence(cfg ConnConfig, subjects Subjects, bucketConfig BucketConfig) 
 	b := &PresenceBus{subjects: subjects.Presence(), msgs: make(chan *natsgo.Msg, presenceChan), slots: make(chan struct{}, asks)}
 	b.bucket = &bucket{cfg: bucketConfig, subjects: b.subjects, link: &b.Link, log: make(chan *natsgo.Msg, presenceChan)}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
-	return b, b.open(cfg, hooks{up: b.cameUp, replaced: b.subscribe})
+	return b, b.open(cfg, hooks{up: b.cameUp, failed: b.failed, replaced: b.subscribe})
 }
 
 // Start begins to feed a service.
@@ -68,9 +69,29 @@ func (b *PresenceBus) Close(ctx context.Context) {
 }
 
 func (b *PresenceBus) cameUp(again bool) {
-	if again && b.service != nil {
+	if !again {
+		return
+	}
+	b.stats.reconnects.Add(1)
+	if b.service != nil {
 		b.done.Go(b.service.Reconnected)
 	}
+}
+
+// failed handles nats.go's asynchronous errors. Nothing is lost for good where a Go chan was full: the log's sequence shows what is missing, gateways ask again, backends get no answer.
+func (b *PresenceBus) failed(err error) {
+	if errors.Is(err, natsgo.ErrSlowConsumer) {
+		b.stats.overflows.Add(1)
+	}
+	b.log.Warn("NATS", "err", err)
+}
+
+// Loading says why the bucket is not loaded; nil if it is, or if nothing has failed yet.
+func (b *PresenceBus) Loading() error {
+	if err := b.bucket.failure.Load(); err != nil {
+		return *err
+	}
+	return nil
 }
 
 // subscribe makes a connection's subscriptions. One chan for all but the log: the order of what one sender sent is kept.

@@ -56,6 +56,9 @@ func (s PresenceSubjects) Entries(incarnation string) string {
 }
 func (s PresenceSubjects) All() string { return "$KV." + s.bucket + ".>" }
 
+// Epoch is the key that an empty bucket is marked with: no incarnation's name, which have a "=".
+func (s PresenceSubjects) Epoch() string { return "$KV." + s.bucket + ".epoch" }
+
 // parseKey is the inverse of Key, without $KV.<bucket>.
 func parseKey(key string) (incarnation, entry, topic string, ok bool) {
 	incarnation, rest, more := strings.Cut(key, ".")

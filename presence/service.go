@@ -222,6 +222,9 @@ func (s *Service) changed(t *Topic) {
 		return
 	}
 	if s.cfg.Merge > 0 && s.now().Sub(s.emitted[t]) < s.cfg.Merge {
+		if _, ok := s.due[t]; ok {
+			s.stats.merged.Add(1)
+		}
 		s.due[t] = struct{}{}
 		return
 	}

@@ -10,12 +10,12 @@ import (
 
 // serviceStats is what a replica counts.
 type serviceStats struct {
-	changes, diffs         atomic.Int64
+	changes, merged, diffs atomic.Int64
 	checksSame, checksFull atomic.Int64
 	dropped                atomic.Int64 // records that make no sense
 	partitions             atomic.Int64
 	gateways               atomic.Int64
-	topics                 atomic.Int64
+	topics, entries        atomic.Int64
 	given                  [4]atomic.Int64 // gateways given up, as in causes
 }
 
@@ -31,11 +31,15 @@ func (s *serviceStats) lost(why cause) {
 
 // count notes how much the state holds.
 func (s *Service) count() {
-	n := 0
-	for range s.state.Incarnations() {
-		n++
+	gateways, entries := 0, 0
+	for _, in := range s.state.incarnations {
+		if in.registered {
+			gateways++
+			entries += len(in.entries)
+		}
 	}
-	s.stats.gateways.Store(int64(n))
+	s.stats.gateways.Store(int64(gateways))
+	s.stats.entries.Store(int64(entries))
 	s.stats.topics.Store(int64(len(s.state.topics)))
 }
 
@@ -57,6 +61,7 @@ func (s *Service) RegisterMetrics(m metric.Meter) error {
 		return g
 	}
 	changes := counter("phxgate.presence.changes", "Changes of topics that the log brought")
+	merged := counter("phxgate.presence.changes.merged", "Changes that went out in the diff of an earlier one")
 	diffs := counter("phxgate.presence.diffs", "Diffs emitted")
 	checks := counter("phxgate.presence.checks", "Topics that gateways compared, by what they were told")
 	dropped := counter("phxgate.presence.dropped", "What was left out")
@@ -64,12 +69,14 @@ func (s *Service) RegisterMetrics(m metric.Meter) error {
 	partitions := gauge("phxgate.presence.partitions", "Partitions that this replica owns")
 	gateways := gauge("phxgate.presence.gateways", "Gateways that are registered")
 	topics := gauge("phxgate.presence.topics", "Topics with somebody there, or lately")
+	entries := gauge("phxgate.presence.entries", "Channels and keys that registered gateways track")
 	if err != nil {
 		return err
 	}
 	_, err = m.RegisterCallback(func(_ context.Context, o metric.Observer) error {
 		st := &s.stats
 		o.ObserveInt64(changes, st.changes.Load())
+		o.ObserveInt64(merged, st.merged.Load())
 		o.ObserveInt64(diffs, st.diffs.Load())
 		o.ObserveInt64(checks, st.checksSame.Load(), metric.WithAttributes(attribute.String("answer", "same")))
 		o.ObserveInt64(checks, st.checksFull.Load(), metric.WithAttributes(attribute.String("answer", "state")))
@@ -80,7 +87,8 @@ func (s *Service) RegisterMetrics(m metric.Meter) error {
 		o.ObserveInt64(partitions, st.partitions.Load())
 		o.ObserveInt64(gateways, st.gateways.Load())
 		o.ObserveInt64(topics, st.topics.Load())
+		o.ObserveInt64(entries, st.entries.Load())
 		return nil
-	}, changes, diffs, checks, dropped, given, partitions, gateways, topics)
+	}, changes, merged, diffs, checks, dropped, given, partitions, gateways, topics, entries)
 	return err
 }

@@ -94,7 +94,7 @@ func serve(ctx context.Context, c *config, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	if err := service.RegisterMetrics(ops.Meter()); err != nil {
+	if err := errors.Join(service.RegisterMetrics(ops.Meter()), bus.RegisterMetrics(ops.Meter())); err != nil {
 		return err
 	}
 	log.Info("presence-svc runs", "admin", ln.Addr().String(), "nats", conn.Redacted(), "bucket", subjects.Presence().Bucket())
@@ -119,8 +119,11 @@ func ready(ctx context.Context, service *presence.Service, bus *nats.PresenceBus
 	if err := bus.Ready(grace); err != nil {
 		return err
 	}
-	if !service.Ready() && bus.Available() {
-		return errors.New("the presence bucket is not loaded yet")
+	if service.Ready() || !bus.Available() {
+		return nil
 	}
-	return nil
+	if err := bus.Loading(); err != nil {
+		return fmt.Errorf("the presence bucket is not loaded: %w", err)
+	}
+	return errors.New("the presence bucket is not loaded yet")
 }

@@ -54,3 +54,46 @@ func TestPresenceService(t *testing.T) {
 		t.Errorf("SIGTERM: %v\n%s", err, log.String())
 	}
 }
+
+// TestPresenceServiceWithoutJetStream: what stands in the way of the bucket is on /readyz, and the process waits.
+func TestPresenceServiceWithoutJetStream(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ config, setting, reason string }{
+		{"", "PRESENCE_REPLICAS=1", "jetstream not enabled"},
+		{"jetstream { store_dir: '" + t.TempDir() + "' }", "PRESENCE_REPLICAS=3", "PRESENCE_REPLICAS=3"},
+	} {
+		server := startConfigured(t, c.config)
+		svc := &gateway{t: t, binary: presenceBinary, admin: freeAddress(t)}
+		svc.start([]string{"NATS_URL=" + server.url(""), c.setting})
+		waitFor(t, c.reason, func() bool {
+			status, body := svc.readyz()
+			return status == 503 && strings.Contains(body, c.reason)
+		})
+		svc.mustLive(t)
+	}
+}
+
+// TestPresenceServiceMetrics: what an operator watches is on /metrics.
+func TestPresenceServiceMetrics(t *testing.T) {
+	t.Parallel()
+	gs, _, svc := presenceSetup(t, 1)
+	c := gs[0].dial(t)
+	var r phxtest.Roster
+	c.Join("lobby:1", map[string]any{"user": "ann"})
+	c.WantRoster(&r, "lobby:1", "ann", 0)
+	waitFor(t, "the figures of one gateway and one entry", func() bool {
+		_, body := get("http://" + svc.admin + "/metrics")
+		for _, line := range []string{
+			"phxgate_presence_entries 1", "phxgate_presence_gateways 1", "phxgate_presence_topics 1", "phxgate_presence_partitions 64", "phxgate_presence_diffs_total ",
+			"phxgate_presence_changes_total 1", "phxgate_presence_changes_merged_total 0", "phxgate_presence_log_gaps_total 0", "phxgate_nats_connected 1",
+			`phxgate_presence_checks_total{answer="same"}`, `phxgate_presence_checks_total{answer="state"}`,
+			`phxgate_presence_dropped_total{reason="bad record"} 0`, `phxgate_nats_dropped_total{reason="inbox full"} 0`,
+			`phxgate_presence_gateways_given_up_total{cause="silent"} 0`, `phxgate_presence_gateways_given_up_total{cause="hung"} 0`,
+		} {
+			if !strings.Contains(body, "\n"+line) {
+				return false
+			}
+		}
+		return true
+	})
+}
