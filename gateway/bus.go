@@ -62,8 +62,8 @@ type Presence interface {
 	Update(channel string, fields []string, changes []byte, done func(error))
 	// Leave ends a channel's part. lingers: it ended for no fault of its user, who may be back.
 	Leave(channel string, lingers bool)
-	// Drain is called before the first socket of a draining gateway is closed. It may wait for half a second.
-	Drain()
+	// Drain is called before the first socket of a draining gateway is closed. It may wait for limit, at most half a second.
+	Drain(limit time.Duration)
 }
 
 // Inbox takes what the bus brings. One goroutine calls it, in the order of arrival; a call may wait while a loop's mailbox is full, which is how load

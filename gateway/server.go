@@ -115,10 +115,11 @@ func (srv *Server) Serve(ctx context.Context, ln net.Listener, drainTimeout time
 	err := srv.acceptAll(ctx, ln)
 	srv.draining.Store(true)
 	ln.Close()
+	began := time.Now()
 	if srv.cfg.Presence != nil {
-		srv.cfg.Presence.Drain()
+		srv.cfg.Presence.Drain(drainTimeout / 2)
 	}
-	srv.drain(drainTimeout)
+	srv.drain(max(drainTimeout-time.Since(began), 0))
 	for _, l := range srv.loops {
 		l.mailbox.post(mailFunc(func(l *loop) {
 			for _, s := range l.slots {

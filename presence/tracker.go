@@ -57,13 +57,14 @@ type member struct {
 	channel, topic, socket string
 	assigns                []byte
 	entries                []*tracked // at most MaxKeys
-	own                    *tracked   // under the key that the channel joined with; nil: none
+	key                    string     // that it joined with
+	keyed                  bool       // else it joined with none
 
 	watched *watched // nil: it does not watch
 	counted bool     // it wants to know how many are there, and not who
 	owed    bool     // it has not been told yet
 	after   uint64   // the point of the log that the view must have reached before: its own entry is in then
-	stored  bool     // after is known
+	stored  bool     // after is known, and of the log as it is now
 	since   time.Time
 }
 
@@ -105,8 +106,12 @@ func (t *Tracker) Run(ctx context.Context, clients Clients) {
 			f()
 			batch[i] = nil
 		}
+		if cap(batch) > trackerQueue {
+			batch = nil // after a burst
+		}
 		t.ask()
 		t.work()
+		t.finish()
 	}
 }
 
@@ -154,19 +159,37 @@ func (t *Tracker) CleanMeta(meta []byte) ([]byte, error) { return CleanMeta(meta
 // checked.
 func (t *Tracker) Join(channel, topic, socketID string, counted, tracked bool, key string, meta, assigns []byte) {
 	t.do(func() {
-		m := &member{channel: channel, topic: topic, socket: socketID, assigns: assigns, counted: counted, owed: true, stored: !tracked, since: time.Now()}
+		m := &member{
+			channel: channel, topic: topic, socket: socketID, assigns: assigns, counted: counted, key: key, keyed: tracked,
+			owed: true, stored: !tracked, since: time.Now(),
+		}
 		t.channels[channel] = m
 		t.watch(m)
 		if tracked {
-			m.own = t.track(m, key, meta, func(seq uint64, err error) {
-				if err == nil {
-					m.after, m.stored, m.since = seq, true, time.Now()
-					t.serve(m.watched)
-				}
-			})
+			t.track(m, key, meta, t.entered(m))
 		}
 		t.serve(m.watched)
 	})
+}
+
+// entered is told when a joiner's own entry is in the bucket.
+func (t *Tracker) entered(m *member) func(uint64, error) {
+	return func(seq uint64, _ error) {
+		m.after, m.stored, m.since = seq, true, time.Now()
+		if w := m.watched; w != nil && w.fit(m) {
+			t.serve(w)
+		}
+	}
+}
+
+// entry is a channel's under a key; nil: none.
+func (m *member) entry(key string) *tracked {
+	for _, e := range m.entries {
+		if e.value.Key == key {
+			return e
+		}
+	}
+	return nil
 }
 
 // Update merges those members of changes that fields names into the meta under the key that a channel joined with. done is told whether that was accepted: nil, ErrNotTracked or
@@ -174,14 +197,17 @@ func (t *Tracker) Join(channel, topic, socketID string, counted, tracked bool, k
 func (t *Tracker) Update(channel string, fields []string, changes []byte, done func(error)) {
 	changes = append([]byte(nil), changes...)
 	t.do(func() {
-		m := t.channels[channel]
-		if m == nil || m.own == nil {
+		var e *tracked
+		if m := t.channels[channel]; m != nil && m.keyed {
+			e = m.entry(m.key)
+		}
+		if e == nil {
 			done(ErrNotTracked)
 			return
 		}
-		meta, err := MergeMeta(m.own.value.Meta, changes, fields)
+		meta, err := MergeMeta(e.value.Meta, changes, fields)
 		if err == nil {
-			t.update(m.own, meta, nil)
+			t.update(e, meta, nil)
 		}
 		done(err)
 	})
@@ -223,12 +249,13 @@ type life struct {
 	pinged      time.Time
 	greeted     time.Time
 	noted       []func() // called when the registration is stored as it is now
+	finished    func()   // where set, called when nothing is left to be stored
 }
 
 // begin takes a new incarnation.
 func (t *Tracker) begin() {
 	l := &t.life
-	*l = life{incarnation: t.cfg.Gateway + "=" + strings.ToLower(rand.Text()[:8]), lives: l.lives + 1, draining: l.draining, pinged: time.Now(), noted: l.noted}
+	*l = life{incarnation: t.cfg.Gateway + "=" + strings.ToLower(rand.Text()[:8]), lives: l.lives + 1, draining: l.draining, pinged: time.Now(), noted: l.noted, finished: l.finished}
 	t.register()
 }
 
@@ -300,13 +327,15 @@ func (t *Tracker) reset() {
 	t.renew()
 }
 
-// Drain makes the bucket know that the gateway goes away, before its first socket is closed: users who come back elsewhere take their places over. It waits for that, but not for
-// long.
-func (t *Tracker) Drain() {
-	t.noteWithin(func(noted func()) {
+// Drain makes the bucket know that the gateway goes away, before its first socket is closed: users who come back elsewhere take their places over. It waits for that, at most for
+// limit and half a second.
+func (t *Tracker) Drain(limit time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	t.await(ctx, func(noted func()) {
 		t.life.draining = true
-		if t.cfg.Linger == 0 {
-			noted() // nobody's place is kept
+		if t.cfg.Linger == 0 || !t.life.registered {
+			noted() // nobody's place is kept, or the bucket knows nothing of the gateway
 			return
 		}
 		t.life.noted = append(t.life.noted, noted)
@@ -314,19 +343,30 @@ func (t *Tracker) Drain() {
 	})
 }
 
-// Depart is the end: where nothing lingers the registration goes at once, else the presence service removes it in time.
-func (t *Tracker) Depart() {
-	t.noteWithin(func(noted func()) {
-		if t.cfg.Linger > 0 || !t.life.registered {
-			noted()
-			return
+// Depart is the end: it waits until the bucket has what the last channels left to do, at most until ctx ends and half a second. Where nothing lingers the registration goes too, else
+// the presence service removes it in time.
+func (t *Tracker) Depart(ctx context.Context) {
+	t.await(ctx, func(gone func()) {
+		t.life.finished = func() {
+			if t.cfg.Linger > 0 || !t.life.registered {
+				gone()
+				return
+			}
+			t.bus.Store(t.life.incarnation, "", "", nil, t.changeID(), func(uint64, error) { gone() })
 		}
-		t.bus.Store(t.life.incarnation, "", "", nil, t.changeID(), func(uint64, error) { noted() })
 	})
 }
 
-// noteWithin has something done and waits until it is, for at most drainTimeout.
-func (t *Tracker) noteWithin(f func(noted func())) {
+// finish says, to who waits for it, that nothing is left to be stored. Without a registration nothing can be.
+func (t *Tracker) finish() {
+	if f := t.life.finished; f != nil && (!t.life.registered || t.entries.settled()) {
+		t.life.finished = nil
+		f()
+	}
+}
+
+// await has something done and waits until it is, at most until ctx ends and drainTimeout.
+func (t *Tracker) await(ctx context.Context, f func(done func())) {
 	done := make(chan struct{})
 	t.do(func() { f(sync.OnceFunc(func() { close(done) })) })
 	late := time.NewTimer(drainTimeout)
@@ -334,6 +374,7 @@ func (t *Tracker) noteWithin(f func(noted func())) {
 	select {
 	case <-done:
 	case <-late.C:
+	case <-ctx.Done():
 	}
 }
 

@@ -1,6 +1,7 @@
 package presence
 
 import (
+	"bytes"
 	"slices"
 	"strconv"
 	"time"
@@ -24,9 +25,10 @@ type tracked struct {
 	until  time.Time
 
 	version  uint64   // counts changes of value and gone
-	storing  *storing // the change under way
+	storing  *storing // the change under way, or to be repeated
 	dirty    bool     // in trackedEntries.dirty
 	seenRef  string   // the ref that clients may have seen last; "": nothing of it was handed to the bus
+	lingered bool     // what was handed to the bus last says that it lingers
 	onStored []onStored
 }
 
@@ -49,36 +51,42 @@ type onStored struct {
 type trackedEntries struct {
 	n        uint64 // the last id given out
 	all      map[string]*tracked
-	dirty    []*tracked // in the order in which they came to differ
-	retries  []*tracked // whose change was not acknowledged
+	dirty    []*tracked // to be handed to the bus: changes to be repeated first, then in the order in which they came to differ
+	retries  []*tracked // whose change was not acknowledged and is to be repeated after a pause
 	underWay int
 	away     map[*tracked]struct{} // lingering
-	places   map[place]*tracked    // the youngest lingering one of each
+	places   map[place][]*tracked  // the lingering ones that a user may come back to, the oldest first
 }
 
 // place is what a user comes back to.
 type place struct{ topic, key, socket string }
 
 func (e *trackedEntries) init() {
-	e.all, e.away, e.places = map[string]*tracked{}, map[*tracked]struct{}{}, map[place]*tracked{}
+	e.all, e.away, e.places = map[string]*tracked{}, map[*tracked]struct{}{}, map[place][]*tracked{}
 }
 
+// settled reports whether the bucket has everything as it is to be.
+func (e *trackedEntries) settled() bool { return len(e.dirty)+len(e.retries)+e.underWay == 0 }
+
 // track begins an entry of a channel, or takes up a lingering one of its user. stored is told when it is in the bucket.
-func (t *Tracker) track(m *member, key string, meta []byte, stored func(uint64, error)) *tracked {
-	e := t.entries.places[place{m.topic, key, m.socket}]
-	if e != nil {
+func (t *Tracker) track(m *member, key string, meta []byte, stored func(uint64, error)) {
+	var e *tracked
+	if places := t.entries.places[place{m.topic, key, m.socket}]; len(places) > 0 {
+		e = places[0]
+		unheard := !e.lingered && !t.life.draining && bytes.Equal(e.value.Meta, meta) // nobody knows that it went, or need know that it is back
 		t.back(e)
-		e.value.Prev = e.seenRef // if the meta differs
+		if !unheard {
+			e.value.Prev, e.value.Ref = e.seenRef, newRef() // its place may have been taken meanwhile; else clients see the old ref, unless the meta differs
+		}
 	} else {
 		t.entries.n++
-		e = &tracked{id: strconv.FormatUint(t.entries.n, 36), topic: m.topic, value: Entry{Key: key, Socket: m.socket}}
+		e = &tracked{id: strconv.FormatUint(t.entries.n, 36), topic: m.topic, value: Entry{Key: key, Socket: m.socket, Ref: newRef()}}
 		t.entries.all[e.id] = e
 	}
 	e.member = m
-	e.value.Channel, e.value.Assigns, e.value.Ref, e.value.Meta = m.channel, m.assigns, newRef(), meta
+	e.value.Channel, e.value.Assigns, e.value.Meta = m.channel, m.assigns, meta
 	m.entries = append(m.entries, e)
 	t.changed(e, stored)
-	return e
 }
 
 // update gives an entry another meta.
@@ -93,9 +101,6 @@ func (t *Tracker) remove(e *tracked, stored func(uint64, error)) {
 	e.gone = true
 	if m := e.member; m != nil {
 		m.entries = slices.DeleteFunc(m.entries, func(o *tracked) bool { return o == e })
-		if m.own == e {
-			m.own = nil
-		}
 		e.member = nil
 	}
 	t.changed(e, stored)
@@ -108,7 +113,7 @@ func (t *Tracker) linger(e *tracked) {
 	e.value.Lingers = true
 	t.entries.away[e] = struct{}{}
 	if e.value.Socket != "" { // nobody can be known to be an anonymous socket's user
-		t.entries.places[e.place()] = e
+		t.entries.places[e.place()] = append(t.entries.places[e.place()], e)
 	}
 	if !t.life.draining {
 		t.changed(e, nil)
@@ -119,8 +124,11 @@ func (t *Tracker) linger(e *tracked) {
 func (t *Tracker) back(e *tracked) {
 	e.value.Lingers = false
 	delete(t.entries.away, e)
-	if t.entries.places[e.place()] == e {
+	left := slices.DeleteFunc(t.entries.places[e.place()], func(o *tracked) bool { return o == e })
+	if len(left) == 0 {
 		delete(t.entries.places, e.place())
+	} else {
+		t.entries.places[e.place()] = left
 	}
 }
 
@@ -152,21 +160,24 @@ func (t *Tracker) mark(e *tracked) {
 	}
 }
 
-// work stores what differs, as far as the window allows.
+// work hands to the bus what differs, as far as the window allows.
 func (t *Tracker) work() {
-	if !t.life.registered || !t.bus.Available() || len(t.entries.dirty) == 0 {
+	en := &t.entries
+	if !t.life.registered || !t.bus.Available() {
 		return
 	}
 	n := 0
-	for _, e := range t.entries.dirty {
-		if t.entries.underWay >= storeWindow {
-			break
-		}
-		n++
+	for ; n < len(en.dirty) && en.underWay < storeWindow; n++ {
+		e := en.dirty[n]
+		en.dirty[n] = nil
 		e.dirty = false
-		t.store(e)
+		if e.storing != nil {
+			t.send(e)
+		} else {
+			t.store(e)
+		}
 	}
-	t.entries.dirty = slices.Delete(t.entries.dirty, 0, n)
+	en.dirty = en.dirty[n:]
 }
 
 // store begins to store an entry as it is to be.
@@ -178,7 +189,7 @@ func (t *Tracker) store(e *tracked) {
 	e.storing = &storing{version: e.version, id: t.changeID()}
 	if !e.gone {
 		e.storing.value = mustJSON(&e.value)
-		e.seenRef = e.value.Ref
+		e.seenRef, e.lingered = e.value.Ref, e.value.Lingers
 	}
 	t.send(e)
 }
@@ -233,20 +244,21 @@ func (t *Tracker) settled(e *tracked, version, seq uint64, err error) {
 	}
 }
 
-// retry repeats changes that were not acknowledged.
+// retry has changes repeated that were not acknowledged, before all that is new.
 func (t *Tracker) retry(now time.Time) {
-	if !t.bus.Available() || len(t.entries.retries) == 0 {
-		return
-	}
-	var later []*tracked
-	for _, e := range t.entries.retries {
-		if now.Before(e.storing.retryAt) || t.entries.underWay >= storeWindow {
+	en := &t.entries
+	var due, later []*tracked
+	for _, e := range en.retries {
+		if now.Before(e.storing.retryAt) {
 			later = append(later, e)
 		} else {
-			t.send(e)
+			e.dirty = true
+			due = append(due, e)
 		}
 	}
-	t.entries.retries = later
+	if due != nil {
+		en.retries, en.dirty = later, append(due, en.dirty...)
+	}
 }
 
 // renew stores everything anew, under a new incarnation.
@@ -254,13 +266,23 @@ func (t *Tracker) renew() {
 	en := &t.entries
 	en.underWay, en.retries, en.dirty = 0, nil, nil
 	for _, e := range en.all {
-		e.storing, e.dirty, e.seenRef = nil, false, ""
+		e.storing, e.dirty, e.seenRef, e.lingered = nil, false, "", false
 		if e.gone {
 			t.settled(e, e.version, 0, nil)
 			continue
 		}
 		e.value.Since, e.value.Settled, e.value.Prev, e.value.Ref = 0, false, "", newRef()
 		t.mark(e)
+	}
+	for _, m := range t.channels { // what was known of an entry's place in the log may be of another log
+		if !m.owed || !m.stored {
+			continue
+		}
+		m.after = 0
+		if e := m.entry(m.key); m.keyed && e != nil {
+			m.stored = false
+			e.onStored = append(e.onStored, onStored{e.version, t.entered(m)})
+		}
 	}
 }
 

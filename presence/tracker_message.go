@@ -95,20 +95,15 @@ func (t *Tracker) ordered(u *Update, reply func([]byte)) {
 
 // order carries out a backend's order for a channel that is known.
 func (t *Tracker) order(m *member, u *Update, answer func(seq uint64, err error)) {
-	e := m.own
+	key, named := m.key, m.keyed
 	if u.Key != nil {
-		e = nil
-		for _, o := range m.entries {
-			if o.value.Key == *u.Key {
-				e = o
-			}
-		}
+		key, named = *u.Key, true
 	}
-	var meta []byte
-	var err error
-	if u.Op != "untrack" {
-		meta, err = CleanMeta(u.Meta)
+	var e *tracked
+	if named {
+		e = m.entry(key)
 	}
+	meta, err := CleanMeta(u.Meta)
 	switch op := u.Op; {
 	case m.topic != u.Topic:
 		answer(0, ErrUnknownChannel)
@@ -116,23 +111,19 @@ func (t *Tracker) order(m *member, u *Update, answer func(seq uint64, err error)
 		answer(0, nil)
 	case op == "untrack":
 		t.remove(e, answer)
-	case op == "track" && u.Key == nil && m.own == nil:
+	case op == "track" && (!named || CheckKey(key) != nil):
 		answer(0, ErrInvalidKey)
 	case op == "track" && e != nil:
 		answer(0, ErrAlreadyTracked)
-	case op == "track" && CheckKey(*u.Key) != nil:
-		answer(0, ErrInvalidKey)
-	case err != nil:
-		answer(0, err)
 	case op == "track" && len(m.entries) >= MaxKeys:
 		answer(0, ErrTooManyKeys)
-	case op == "track":
-		t.track(m, *u.Key, meta, answer)
-	case op != "" && op != "update":
+	case op == "track" && err == nil:
+		t.track(m, key, meta, answer)
+	case op != "" && op != "update" && op != "track":
 		answer(0, ErrInvalidOp)
-	case e == nil:
+	case op != "track" && e == nil:
 		answer(0, ErrNotTracked)
-	case u.Meta == nil:
+	case err != nil || u.Meta == nil:
 		answer(0, ErrInvalidMeta)
 	default:
 		t.update(e, meta, answer)

@@ -30,6 +30,7 @@ type watched struct {
 	tries    int
 	askAt    time.Time // when to ask again, while checking
 	dropped  Stamp     // the furthest of the diffs that came meanwhile
+	early    View      // what diffs told clients before the view was known
 	parts    Presences // of a state that has not come whole
 	partOf   TopicState
 
@@ -176,19 +177,23 @@ func (t *Tracker) diff(topic string, payload, stamp []byte) {
 		t.stats.bad.Add(1)
 		return
 	}
-	empty := string(payload) == emptyPayload
 	pass := func() {
-		if !empty {
+		if string(payload) != emptyPayload {
 			t.clients.BroadcastPresence(topic, eventDiff, payload)
 		}
 	}
 	w := t.topics[topic]
-	switch {
-	case w == nil:
+	if w == nil {
 		pass() // nobody watches: the members that there are see it as any broadcast
-	case !w.view.Known(): // the state that comes is not told as a diff
+		return
+	}
+	switch {
+	case !w.view.Known():
 		w.note(s)
-		if !w.onlyCounts() {
+		if d, err := parseDiff(topic, s, payload); err != nil {
+			t.stats.bad.Add(1)
+		} else if w.lists() {
+			w.early.Apply(&d)
 			pass()
 		}
 	case w.checking:
@@ -211,9 +216,8 @@ func (t *Tracker) diff(topic string, payload, stamp []byte) {
 			t.stats.applied.Add(1)
 			w.view.Apply(&d)
 			w.state = nil
-			if w.onlyCounts() {
-				t.countSoon(w)
-			} else {
+			t.countSoon(w)
+			if w.lists() {
 				pass()
 			}
 			t.serve(w)
@@ -228,8 +232,8 @@ func (w *watched) note(s Stamp) {
 	}
 }
 
-// onlyCounts reports whether the topic's rule says how many are there, and not who.
-func (w *watched) onlyCounts() bool { return w.counted > 0 }
+// lists reports whether there are members that want to know who is there. There may be members of both kinds where the rules were reloaded.
+func (w *watched) lists() bool { return w.counted < len(w.members) }
 
 // states takes owners' answers to checks.
 func (t *Tracker) states(states []TopicState) {
@@ -283,15 +287,25 @@ func (t *Tracker) answered(w *watched, st *TopicState, p Presences) {
 		t.stats.replaced.Add(1)
 		d := w.view.Replace(w.topic, st.Epoch, st.Rev, p)
 		w.state = nil
-		if w.onlyCounts() {
+		if known {
 			t.countSoon(w)
-		} else if known && !d.Empty() {
+		} else { // members are told by themselves; but phoenix.js plays what it was told early over the state, so that only what is wrong of it is told
+			w.countSaid = w.view.Len()
+			d = w.early.Replace(w.topic, st.Epoch, st.Rev, p)
+			d.Joins, w.early = nil, View{}
+		}
+		if w.lists() && !d.Empty() {
 			for _, piece := range d.Split(toldBytes) {
 				t.clients.BroadcastPresence(w.topic, eventDiff, piece.AppendPayload(nil))
 			}
 		}
 	}
 	t.serve(w)
+}
+
+// fit reports whether the view is such that a member can be told: known, not in doubt, and with the member's own entry in it.
+func (w *watched) fit(m *member) bool {
+	return w.view.Known() && !w.checking && m.stored && w.view.Rev() >= m.after
 }
 
 // serve tells members what they are owed, as far as the view allows.
@@ -307,7 +321,7 @@ func (t *Tracker) serve(w *watched) {
 	for _, m := range w.owed {
 		switch {
 		case !m.owed: // it is gone
-		case !w.view.Known() || w.checking || !m.stored || w.view.Rev() < m.after:
+		case !w.fit(m):
 			still = append(still, m)
 		case m.counted:
 			m.owed = false
@@ -328,9 +342,9 @@ func (t *Tracker) serve(w *watched) {
 	}
 }
 
-// countSoon has the members told how many there are, at most once in countPause.
+// countSoon has members that want it told how many there are, at most once in countPause.
 func (t *Tracker) countSoon(w *watched) {
-	if !w.countDue {
+	if w.counted > 0 && !w.countDue {
 		w.countDue = true
 		t.checks.counts[w] = struct{}{}
 	}

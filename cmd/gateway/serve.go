@@ -119,9 +119,9 @@ func runGateway(ctx context.Context, s *config, log *slog.Logger, pages http.Han
 	// A part of the drain time is kept for publishing the last messages.
 	forBus := min(time.Duration(s.DrainTimeout)/5, time.Second)
 	serveErr := srv.Serve(ctx, ln, time.Duration(s.DrainTimeout)-forBus)
-	tracker.Depart()
 	rest, cancel := context.WithTimeout(context.Background(), forBus)
 	defer cancel()
+	tracker.Depart(rest)
 	bus.Close(rest)
 	stopAdmin()
 	return errors.Join(serveErr, side.Wait())

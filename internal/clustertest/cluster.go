@@ -140,11 +140,11 @@ func (c *Cluster) start(i int) *Gateway {
 	go func() { defer close(tracked); tracker.Run(tracking, srv) }()
 	go func() {
 		err := srv.Serve(ctx, ln, 5*time.Second)
-		tracker.Depart()
-		stopTracking()
-		<-tracked
 		rest, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
+		tracker.Depart(rest)
+		stopTracking()
+		<-tracked
 		g.leaveNATS(rest)
 		g.done <- err
 	}()
