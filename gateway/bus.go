@@ -58,7 +58,8 @@ type Presence interface {
 	CleanMeta(meta []byte) ([]byte, error)
 	// Join begins a channel's part, after its join reply was sent: it sees who is there, or with counted how many; with tracked it is seen, under a key and with a meta that were checked.
 	Join(channel, topic, socketID string, counted, tracked bool, key string, meta, assigns []byte)
-	// Update merges those members of changes, a JSON object, that fields names into the channel's meta. done is told whether that was accepted; the error's text is for the client.
+	// Update merges those members of changes, a JSON object that is valid during the call only, that fields names into the channel's meta. done is called once, on any goroutine, with
+	// nil if that was accepted; the error's text is for the client, whose next event waits for it.
 	Update(channel string, fields []string, changes []byte, done func(error))
 	// Leave ends a channel's part. lingers: it ended for no fault of its user, who may be back.
 	Leave(channel string, lingers bool)

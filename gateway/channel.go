@@ -33,7 +33,7 @@ type channel struct {
 	member   int32  // place in topic.members; -1: none
 	n        uint32 // last part of the channel id
 	state    channelState
-	busy     bool // a call waits for its answer: events behind it wait
+	busy     bool // a call or a presence update waits for its answer: events behind it wait
 	leaving  bool // a leave waits for its turn
 	excluded bool // during one fan-out: some broadcast must not go here
 	gapped   bool // told to rejoin after a gap, at its time

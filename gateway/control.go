@@ -45,7 +45,7 @@ func (l *loop) channelMessage(id channelID, m *ChannelMessage) {
 // push sends a backend's push to one channel's client.
 func (l *loop) push(ch *channel, m *ChannelMessage) {
 	s, topic := ch.socket, ch.topic.name
-	size := len(topic) + len(m.Event) + len(m.Payload) + 96
+	size := len(ch.tag) + len(topic) + len(m.Event) + len(m.Payload) + 96
 	if !m.Binary {
 		l.send(s, appendFrame(make([]byte, 0, size), ws.OpText, func(dst []byte) []byte {
 			return s.serializer.AppendPush(dst, ch.tag, "", topic, m.Event, m.Payload)

@@ -9,6 +9,7 @@
 //	join.go          a join, from the request to the reply
 //	waiting.go       whose turn it is: what waits behind a join or a call
 //	event.go         what the channel's rule does with an event, and what a backend's answer does
+//	presence.go      the part a channel takes in its topic's presence, and what its client is told of that
 //	control.go       what backends order: pushes, closes, kicks; gap.go: what may have been missed
 //	hub.go           a broadcast from the bus to the loops that have members; its frames are made here
 //	topic.go         fan-out to the members of one loop

@@ -76,7 +76,6 @@ func (l *loop) handEvent(ch *channel, it *item) {
 		case l.srv.cfg.Presence == nil || ch.state != joined:
 			refuse(reasonNotTracked)
 		default:
-			l.stats.events.add(int(er.Do), 1)
 			l.updatePresence(ch, it, er)
 		}
 		return

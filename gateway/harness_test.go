@@ -31,6 +31,8 @@ type fakeBus struct {
 	casts      int
 	calls      []func(*Answer, error)
 	left       []string // reasons
+	joined     int
+	away       bool // there is no connection
 }
 
 type pendingSubscription struct {
@@ -58,7 +60,7 @@ func (b *fakeBus) Call(_ *Event, _ time.Duration, done func(*Answer, error)) err
 	return nil
 }
 
-func (b *fakeBus) Joined(*Event) error { return nil }
+func (b *fakeBus) Joined(*Event) error { b.joined++; return nil }
 
 func (b *fakeBus) Left(_ *Event, reason string) error {
 	b.left = append(b.left, reason)
@@ -186,4 +188,4 @@ func heartbeat(ref string) (frame []byte, reply string) {
 }
 
 // Available implements [Bus].
-func (b *fakeBus) Available() bool { return true }
+func (b *fakeBus) Available() bool { return !b.away }

@@ -27,17 +27,15 @@ func (l *loop) partOf(ch *channel, d *JoinDecision) (p part, err error) {
 		return part{}, nil
 	}
 	p.takes = true
-	if rule != nil && rule.Presence != nil {
-		p.counted = rule.Presence.Count
-		if source := rule.Presence.Key; source != nil && d.Presence == nil {
-			env := rules.Env{Assigns: d.Assigns, SocketID: ch.socket.id, Params: ch.more.params}
-			if p.key, p.tracked, err = presenceKey(source, env); err != nil {
-				return part{}, err
-			}
-		}
-	}
-	if d.Presence != nil {
+	p.counted = rule != nil && rule.Presence != nil && rule.Presence.Count
+	switch {
+	case d.Presence != nil:
 		p.tracked, p.key, p.meta = d.Presence.Tracked, d.Presence.Key, d.Presence.Meta
+	case rule.Presence.Key != nil:
+		env := rules.Env{Assigns: d.Assigns, SocketID: ch.socket.id, Params: ch.more.params}
+		if p.key, p.tracked, err = presenceKey(rule.Presence.Key, env); err != nil {
+			return part{}, err
+		}
 	}
 	if !p.tracked {
 		return p, nil
@@ -56,14 +54,14 @@ func presenceKey(source *rules.Source, env rules.Env) (key string, ok bool, err 
 	if !ok || string(raw) == "null" {
 		return "", false, nil
 	}
-	switch c := raw[0]; {
-	case c == '"':
-		text, err := phx.AppendUnquote(nil, raw)
-		return string(text), err == nil, err
-	case c == '-' || c >= '0' && c <= '9':
+	if c := raw[0]; c == '-' || c >= '0' && c <= '9' {
 		return string(raw), true, nil
 	}
-	return "", false, errPresenceKey
+	text, err := phx.AppendUnquote(nil, raw)
+	if err != nil { // no string
+		return "", false, errPresenceKey
+	}
+	return string(text), true, nil
 }
 
 // joinPresence begins a channel's part.
@@ -85,22 +83,33 @@ func (l *loop) leavePresence(ch *channel, reason string) {
 	l.srv.cfg.Presence.Leave(ch.id(), lingers)
 }
 
-// updatePresence hands over what a client's event changes in its own meta.
+// updatePresence hands over what a client's event changes in its own meta. What is behind the event waits for the answer, which is made in this process: so replies keep the order of
+// the events, and a leave does not cut them off.
 func (l *loop) updatePresence(ch *channel, it *item, er *rules.EventRule) {
-	ref := it.ref
-	done := func(err error) {
-		l.mailbox.post(mailFunc(func(l *loop) {
-			switch {
-			case ch.state != joined:
-			case err != nil:
-				l.stats.events.add(eventRefused, 1)
-				l.reply(ch.socket, ch.tag, ref, ch.topic.name, "error", errorBody(err))
-			case er.Reply:
-				l.reply(ch.socket, ch.tag, ref, ch.topic.name, "ok", emptyObject)
-			}
-		}))
+	ref, reply := it.ref, er.Reply
+	ch.busy = true
+	l.srv.cfg.Presence.Update(ch.id(), er.Fields, it.payload, func(err error) {
+		l.mailbox.post(mailFunc(func(l *loop) { l.presenceUpdated(ch, ref, reply, err) }))
+	})
+}
+
+// presenceUpdated goes on when an update was accepted, or refused with an error.
+func (l *loop) presenceUpdated(ch *channel, ref phx.Ref, reply bool, err error) {
+	outcome := int(rules.PresenceUpdate)
+	if err != nil {
+		outcome = eventRefused
 	}
-	l.srv.cfg.Presence.Update(ch.id(), er.Fields, it.payload, done)
+	l.stats.events.add(outcome, 1)
+	ch.busy = false
+	if ch.state == joined {
+		switch {
+		case err != nil:
+			l.reply(ch.socket, ch.tag, ref, ch.topic.name, "error", errorBody(err))
+		case reply:
+			l.reply(ch.socket, ch.tag, ref, ch.topic.name, "ok", emptyObject)
+		}
+	}
+	l.resume(ch)
 }
 
 // PushPresence pushes an event of presence to one channel; payload is shared with others and is not changed. A channel that is gone is ignored. It waits while the loop's mailbox is
@@ -126,7 +135,8 @@ func (srv *Server) BroadcastPresence(topic, event string, payload []byte) {
 	srv.Broadcast(&Broadcast{Topic: topic, Event: event, Payload: payload})
 }
 
-// FindChannel looks for a joined channel that a backend wants to track. If it is there, Presence is told when it ends.
+// FindChannel looks for a joined channel that a backend wants to track. If it is there, Presence is told when it ends. found is called once, on the loop that would own the channel or
+// on the caller's goroutine, and must not wait; after Serve it may not be called.
 func (srv *Server) FindChannel(channel string, found func(topic, socketID string, assigns []byte, ok bool)) {
 	id, ok := parseChannelID(srv.cfg.ID, channel)
 	if !ok || int(id.loop) >= len(srv.loops) {
