@@ -93,24 +93,25 @@ func (p *parser) rule(n *yaml.Node) *Rule {
 	return r
 }
 
-// presence returns what n says, and where its key stands.
+// presence returns what n says, and where its key stands: nil where there is none.
 func (p *parser) presence(n *yaml.Node) (presence *Presence, keyAt *yaml.Node) {
 	presence = &Presence{}
 	p.mapping(n, presenceShape, func(key, value *yaml.Node) {
-		text, ok := p.text(value, key.Value)
-		switch {
-		case !ok:
-		case key.Value == "broadcast":
-			if presence.Count = text == "count"; !presence.Count {
-				p.wrong(value.Line, "presence: broadcast is %q, not count", text)
+		switch key.Value {
+		case "broadcast":
+			_, presence.Count = p.word(value, key.Value, []string{"count"})
+		case "key":
+			keyAt = key
+			text, ok := p.text(value, key.Value)
+			if !ok {
+				return
 			}
-		case key.Value == "key":
 			source, err := parseSource(text)
 			if err != nil {
 				p.wrong(value.Line, "presence: key: %v", err)
 				return
 			}
-			presence.Key, keyAt = &source, key
+			presence.Key = &source
 		}
 	})
 	return presence, keyAt

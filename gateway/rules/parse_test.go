@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -138,7 +139,13 @@ func FuzzParse(f *testing.F) {
 			if set.Match(strings.TrimSuffix(r.Topic, "*")) == nil {
 				t.Fatalf("%q matches nothing", r.Topic)
 			}
+			if r.Presence != nil && r.Presence.Key != nil && r.Join != JoinAllow {
+				t.Fatalf("a presence key beside join: %v", r.Join)
+			}
 			for _, e := range r.Events {
+				if (e.Do == PresenceUpdate) != (len(e.Fields) > 0) || slices.Contains(e.Fields, "phx_ref") || slices.Contains(e.Fields, "phx_ref_prev") {
+					t.Fatalf("%+v", e)
+				}
 				if (e.Do == Call) != (e.Timeout > 0) || e.Do != Broadcast && e.Do != BroadcastFrom && e.Set != nil {
 					t.Fatalf("%+v", e)
 				}

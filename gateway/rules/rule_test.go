@@ -74,6 +74,7 @@ channels:
       - {event: r, do: reject}
       - {event: t, do: cast, reply: true}
       - {event: "ph*", do: broadcast_from, reply: false, set: {"": socket.id, "a b": params.x.y, c: claims.sub}}
+      - {event: "presence_*", do: presence_update, fields: [b, "", a.b], reply: true}
   - {topic: "*", on_gap: ignore, limits: {events_per_second: 1_000.5, payload_bytes: 0}, events: []}
 `)
 	a, rest := set.Rules[0], set.Rules[1]
@@ -93,6 +94,7 @@ channels:
 			{Key: "a b", Source: Source{root: rootParams, path: []string{"x", "y"}}},
 			{Key: "c", Source: Source{root: rootAssigns, path: []string{"claims", "sub"}}},
 		}},
+		{Event: "presence_*", Do: PresenceUpdate, Reply: true, Fields: []string{"b", "", "a.b"}, Line: 13},
 	}
 	if len(a.Events) != len(want) {
 		t.Fatalf("%d event rules, want %d", len(a.Events), len(want))
@@ -100,6 +102,39 @@ channels:
 	for i, e := range a.Events {
 		if !reflect.DeepEqual(*e, want[i]) {
 			t.Errorf("event rule %d: %+v, want %+v", i, *e, want[i])
+		}
+	}
+}
+
+func TestParsePresence(t *testing.T) {
+	set := mustParse(t, `
+channels:
+  - {topic: none}
+  - {topic: authz, presence: {}}
+  - {topic: allow, join: allow, presence: {}}
+  - {topic: deny, join: deny, presence: {broadcast: count}}
+  - {topic: before, presence: {key: params.user.id, broadcast: count}, join: allow}
+  - {topic: id, join: allow, presence: {key: socket.id}}
+`)
+	user, id := Source{root: rootParams, path: []string{"user", "id"}}, Source{root: rootSocketID}
+	for i, want := range []*Presence{nil, {}, {}, {Count: true}, {Key: &user, Count: true}, {Key: &id}} {
+		if got := set.Rules[i].Presence; !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %+v, want %+v", set.Rules[i].Topic, got, want)
+		}
+	}
+}
+
+func TestNeedsParams(t *testing.T) {
+	set := mustParse(t, `
+channels:
+  - {topic: nothing}
+  - {topic: others, events: [{event: a, do: broadcast, set: {x: assigns.params, y: socket.id, z: claims.sub}}]}
+  - {topic: key, join: allow, presence: {key: params.user}}
+  - {topic: set, events: [{event: a, do: cast}, {event: b, do: broadcast, set: {x: assigns.x, y: params.y}}]}
+`)
+	for _, r := range set.Rules {
+		if got, want := r.NeedsParams(), r.Topic == "set"; got != want {
+			t.Errorf("%s: %v, want %v", r.Topic, got, want)
 		}
 	}
 }
@@ -161,7 +196,7 @@ func TestReserved(t *testing.T) {
 
 func TestDoString(t *testing.T) {
 	for d, want := range map[Do]string{
-		Reject: "reject", Broadcast: "broadcast", BroadcastFrom: "broadcast_from", Call: "call", Cast: "cast", 9: "Do(9)",
+		Reject: "reject", Broadcast: "broadcast", BroadcastFrom: "broadcast_from", Call: "call", Cast: "cast", PresenceUpdate: "presence_update", 9: "Do(9)",
 	} {
 		if got := d.String(); got != want {
 			t.Errorf("got %q, want %q", got, want)
