@@ -112,3 +112,52 @@ func TestAppOrder(t *testing.T) {
 		wantHeard(t, sub, fmt.Sprintf(`topic.room.a [Phx-Event:shout] {"n":%d}`, i))
 	}
 }
+
+// The presence events order a change as a backend does, and are answered
+// whatever came of it.
+func TestAppPresence(t *testing.T) {
+	_, nc := startTestApp(t)
+	answered := event(t, nc, "track", `{"key":"ann","meta":{}}`) // nobody serves
+	if answered.Header.Get("Phx-Status") != "" || len(answered.Data) != 0 {
+		t.Errorf("without a service: %v %s", answered.Header, answered.Data)
+	}
+	orders, err := nc.SubscribeSync(testPrefix + ".presence.update.>")
+	if err != nil {
+		t.Fatal(err)
+	}
+	replies, err := nc.SubscribeSync("replies")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct{ event, body, want string }{
+		{"track", `{"key":"ann","meta":{"x":1}}`, `{"channel":"g.s.1","op":"track","key":"ann","meta":{"x":1}}`},
+		{"update", `{"key":"","meta":{}}`, `{"channel":"g.s.1","op":"update","key":"","meta":{}}`},
+		{"untrack", `{"key":"ghost"}`, `{"channel":"g.s.1","op":"untrack","key":"ghost"}`},
+	} {
+		msg := nats.NewMsg(testPrefix + ".event." + test.event + ".room.a")
+		msg.Reply, msg.Data = "replies", []byte(test.body)
+		msg.Header.Set("Phx-Event", test.event)
+		msg.Header.Set("Phx-Channel", "g.s.1")
+		if err := nc.PublishMsg(msg); err != nil {
+			t.Fatal(err)
+		}
+		order, err := orders.NextMsg(Patience())
+		if err != nil {
+			t.Fatalf("%s: %v", test.event, err)
+		}
+		if want := testPrefix + ".presence.update.room.a"; order.Subject != want {
+			t.Errorf("%s: ordered on %s, want %s", test.event, order.Subject, want)
+		}
+		wantMatch(t, test.event, test.want, order.Data)
+		if err := order.Respond([]byte(`{"status":"error","reason":"not tracked"}`)); err != nil {
+			t.Fatal(err)
+		}
+		reply, err := replies.NextMsg(Patience())
+		if err != nil {
+			t.Fatalf("%s: no answer: %v", test.event, err)
+		}
+		if reply.Header.Get("Phx-Status") != "" || len(reply.Data) != 0 {
+			t.Errorf("%s: answered %v %s", test.event, reply.Header, reply.Data)
+		}
+	}
+}

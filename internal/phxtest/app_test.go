@@ -72,6 +72,8 @@ func TestAppJoin(t *testing.T) {
 		`{"deny":{"why":1},"boom":true}`: `{"status":"error","response":{"why":1}}`,
 		`{"boom":true,"reply":1}`:        `{"status":"error","response":{"reason":"join crashed"}}`,
 		`{"boom":false}`:                 `{"status":"ok"}`,
+		`{"presence":{}}`:                `{"status":"ok","presence":{}}`,
+		`{"presence":{"key":42,"meta":{"x":1}},"reply":1}`: `{"status":"ok","response":1,"presence":{"key":42,"meta":{"x":1}}}`,
 	} {
 		request := fmt.Sprintf(`{"topic":"room:a","params":%s,"channel":"g.s.1","socket":{"id":null,"assigns":{}}}`, params)
 		wantMatch(t, params, want, ask(t, nc, "authz.join", request).Data)
