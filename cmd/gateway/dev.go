@@ -42,6 +42,7 @@ func dev(args []string) int {
 		flags.PrintDefaults()
 	}
 	gateways := flags.Int("gateways", 1, "how many gateways; more than one run as child processes on 4001, 4002, … behind a balancer on 4000")
+	authz := flags.Bool("authz", true, "answer connects and joins: everybody may. --authz=false leaves that to a service of yours")
 	data := flags.String("data", filepath.Join(os.TempDir(), "phxgate-dev"), "where the embedded NATS server keeps its streams")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -55,14 +56,14 @@ func dev(args []string) int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	if err := runDev(ctx, *gateways, *data); err != nil {
+	if err := runDev(ctx, *gateways, *data, *authz); err != nil {
 		fmt.Fprintln(os.Stderr, "gateway dev:", err)
 		return 1
 	}
 	return 0
 }
 
-func runDev(ctx context.Context, gateways int, data string) error {
+func runDev(ctx context.Context, gateways int, data string, authz bool) error {
 	s, log, err := devConfig(data)
 	if err != nil {
 		return err
@@ -75,11 +76,13 @@ func runDev(ctx context.Context, gateways int, data string) error {
 		defer server.Stop()
 		s.NATSURL = server.URL()
 	}
-	service, err := startDevAuthz(s, log)
-	if err != nil {
-		return err
+	if authz {
+		service, err := startDevAuthz(s, log)
+		if err != nil {
+			return err
+		}
+		defer service.Close()
 	}
-	defer service.Close()
 	stopPresence, err := startDevPresence(s, log)
 	if err != nil {
 		return err

@@ -24,7 +24,7 @@ const (
 
 // installed installs the packages that the scripts import, at the first call of the run. It is a value that is worked out when it is needed, and never
 // changes.
-var installed = sync.OnceValue(install)
+var installed = sync.OnceValue(func() error { return install(jsDir) })
 
 // needNode skips the test unless Node is there and the scripts' packages are installed.
 func needNode(t *testing.T) {
@@ -34,29 +34,29 @@ func needNode(t *testing.T) {
 	}
 }
 
-// install runs npm ci unless node_modules is what package.json and the lock file ask for.
-func install() error {
+// install runs npm ci in a directory unless node_modules is what package.json and the lock file ask for.
+func install(dir string) error {
 	for _, program := range []string{"node", "npm"} {
 		if _, err := exec.LookPath(program); err != nil {
 			return err
 		}
 	}
 	// The test cache must know of the scripts, see lookAtSources.
-	if _, err := os.ReadDir(jsDir); err != nil {
+	if _, err := os.ReadDir(dir); err != nil {
 		return err
 	}
-	want, err := manifest()
+	want, err := manifest(dir)
 	if err != nil {
 		return err
 	}
-	stamp := filepath.Join(jsDir, "node_modules", ".installed")
+	stamp := filepath.Join(dir, "node_modules", ".installed")
 	if have, err := os.ReadFile(stamp); err == nil && string(have) == want {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), installTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "npm", "ci", "--no-audit", "--no-fund")
-	cmd.Dir = jsDir
+	cmd.Dir = dir
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("npm ci: %w\n%s", err, out)
 	}
@@ -64,10 +64,10 @@ func install() error {
 }
 
 // manifest is a hash of what decides the contents of node_modules.
-func manifest() (string, error) {
+func manifest(dir string) (string, error) {
 	sum := sha256.New()
 	for _, name := range []string{"package.json", "package-lock.json"} {
-		text, err := os.ReadFile(filepath.Join(jsDir, name))
+		text, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil {
 			return "", err
 		}
@@ -76,14 +76,20 @@ func manifest() (string, error) {
 	return hex.EncodeToString(sum.Sum(nil)), nil
 }
 
-// The lock file is to hold for any registry, a mirror too: versions and hashes, no addresses. And package.json is to name versions, not ranges.
-func TestLockFile(t *testing.T) {
-	text, err := os.ReadFile(filepath.Join(jsDir, "package-lock.json"))
+// The lock files are to hold for any registry, a mirror too: versions and hashes, no addresses. And package.json is to name versions, not ranges.
+func TestLockFiles(t *testing.T) {
+	for dir, want := range map[string]int{jsDir: 5, chatNodeDir: 2} {
+		testLockFile(t, dir, want)
+	}
+}
+
+func testLockFile(t *testing.T, dir string, dependencies int) {
+	text, err := os.ReadFile(filepath.Join(dir, "package-lock.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if found := regexp.MustCompile(`"resolved"|https?:|git\+|file:`).Find(text); found != nil {
-		t.Errorf("package-lock.json contains %s", found)
+		t.Errorf("%s: package-lock.json contains %s", dir, found)
 	}
 	var lock struct {
 		Packages map[string]struct {
@@ -103,7 +109,7 @@ func TestLockFile(t *testing.T) {
 			t.Errorf("%s: locked to %q with the hash %q, want %s", name, p.Version, p.Integrity, version)
 		}
 	}
-	if n := len(lock.Packages[""].Dependencies); n != 5 {
-		t.Errorf("%d dependencies in the lock file, want three versions of phoenix, ws and playwright-core", n)
+	if n := len(lock.Packages[""].Dependencies); n != dependencies {
+		t.Errorf("%s: %d dependencies in the lock file, want %d", dir, n, dependencies)
 	}
 }

@@ -62,7 +62,7 @@ func removeGateway() {
 	}
 }
 
-// process is a gateway as a process of its own.
+// process is a gateway, or an example's backend, as a process of its own.
 type process struct {
 	t      *testing.T
 	cmd    *exec.Cmd
@@ -78,7 +78,13 @@ func startProcess(t *testing.T, args []string, settings ...string) *process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &process{t: t, cmd: exec.Command(program, args...), ended: make(chan struct{})}
+	return startCommand(t, exec.Command(program, args...), settings...)
+}
+
+// startCommand is startProcess for any command.
+func startCommand(t *testing.T, cmd *exec.Cmd, settings ...string) *process {
+	t.Helper()
+	p := &process{t: t, cmd: cmd, ended: make(chan struct{})}
 	p.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME")}, settings...)
 	p.cmd.Stdout, p.cmd.Stderr = &p.output, &p.output
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // so that its children can be killed with it
