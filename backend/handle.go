@@ -91,13 +91,20 @@ func (b *Backend) tellLeft(ctx context.Context, t *Topic, e *Event, reason strin
 	}
 }
 
-// answerAuthz answers a connect or join request. An error fails closed, and at once: the answer is none that a gateway takes for a decision.
+// noDecision answers a connect or join request with nothing that a gateway takes for a decision: it fails closed, and at once.
+const noDecision = `{"error":"internal"}`
+
+// answerAuthz answers a connect or join request.
 func (b *Backend) answerAuthz(msg *nats.Msg, answer []byte, err error) {
 	if err != nil {
 		b.logError("authorize", err, "subject", msg.Subject)
-		answer = []byte(`{"error":"internal"}`)
+		answer = []byte(noDecision)
 	}
-	if err := b.conn.PublishMsg(&nats.Msg{Subject: msg.Reply, Data: answer}); err != nil {
+	b.publishAuthz(msg, string(answer))
+}
+
+func (b *Backend) publishAuthz(msg *nats.Msg, answer string) {
+	if err := b.conn.PublishMsg(&nats.Msg{Subject: msg.Reply, Data: []byte(answer)}); err != nil {
 		b.logError("authorize", err, "subject", msg.Subject)
 	}
 }

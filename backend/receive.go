@@ -135,11 +135,12 @@ func (b *Backend) receiveMembership(msg *nats.Msg, kind, topicTokens string) (jo
 }
 
 func (b *Backend) receiveAuthz(msg *nats.Msg, what string) (job, error) {
+	refuse := func() { b.publishAuthz(msg, noDecision) }
 	switch {
 	case msg.Reply == "":
 		return job{}, errBadMessage
 	case what == "connect" && b.connect != nil:
-		return job{run: func(ctx context.Context) {
+		return job{refuse: refuse, run: func(ctx context.Context) {
 			answer, err := b.authorizeConnect(ctx, msg.Data)
 			b.answerAuthz(msg, answer, err)
 		}}, nil
@@ -152,7 +153,7 @@ func (b *Backend) receiveAuthz(msg *nats.Msg, what string) (job, error) {
 		if t == nil {
 			return job{}, nil
 		}
-		return job{run: func(ctx context.Context) {
+		return job{refuse: refuse, run: func(ctx context.Context) {
 			answer, err := authorizeJoin(ctx, t, request)
 			b.answerAuthz(msg, answer, err)
 		}}, nil

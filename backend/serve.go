@@ -106,7 +106,7 @@ type service struct {
 	turns *turns
 
 	// Of the one goroutine that takes messages.
-	logged  time.Time // when it was last logged that messages were dropped
+	logged  time.Time // when it was last logged that messages were not handled
 	dropped int       // since then
 }
 
@@ -118,18 +118,21 @@ func (s *service) take(ctx context.Context, msg *nats.Msg) {
 		s.drop(msg, err)
 	case j.run == nil: // another backend's
 	case s.turns.add(j.channel, func() { s.run(ctx, j, msg) }):
-	case j.refuse != nil:
-		j.refuse()
 	default:
-		s.drop(msg, errors.New("overloaded"))
+		if j.refuse != nil {
+			j.refuse()
+		}
+		s.drop(msg, errOverloaded)
 	}
 }
 
-// drop logs, at most once a second, that messages were dropped.
+var errOverloaded = errors.New("overloaded")
+
+// drop logs, at most once a second, that messages were not handled.
 func (s *service) drop(msg *nats.Msg, err error) {
 	s.dropped++
 	if now := time.Now(); now.Sub(s.logged) >= time.Second {
-		s.opts.Log.Warn("backend: messages dropped", "count", s.dropped, "subject", msg.Subject, "err", err)
+		s.opts.Log.Warn("backend: messages not handled", "count", s.dropped, "subject", msg.Subject, "err", err)
 		s.logged, s.dropped = now, 0
 	}
 }

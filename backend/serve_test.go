@@ -150,16 +150,18 @@ func TestServeOverload(t *testing.T) {
 				<-time.After(time.Second)
 				return OK(1), nil
 			})
+			b.AuthorizeConnect(func(context.Context, *ConnectRequest) (ConnectReply, error) { return ConnectReply{}, nil })
 		})
 		for i, reply := range []string{"r1", "r2", "r3", ""} {
 			c.send("phx.event.x.room.1", fmt.Sprint("g.s.", i), reply)
 			synctest.Wait()
 		}
-		c.send("phx.event.=x.room", "g.s.1", "r4") // no gateway sends this
+		c.send("phx.authz.connect", "", "r4")
+		c.send("phx.event.=x.room", "g.s.1", "r5") // no gateway sends this
 		if err := stop(); err != nil {
 			t.Error(err)
 		}
-		if got, want := c.take(), []string{`r3 error {"reason":"overloaded"}`, "r1  1", "r2  1"}; !slices.Equal(got, want) {
+		if got, want := c.take(), []string{`r3 error {"reason":"overloaded"}`, `r4  {"error":"internal"}`, "r1  1", "r2  1"}; !slices.Equal(got, want) {
 			t.Errorf("%q, want %q", got, want)
 		}
 	})

@@ -7,7 +7,7 @@ import (
 )
 
 // Trace is a W3C trace context as its headers have it; empty strings for none. A handler's ctx holds the one that came with its message, and what is published with
-// that ctx carries it on. A tracer that starts a span of its own puts it there with WithTrace.
+// that ctx carries it on; a call's reply does not, since the gateway knows what it answers. A tracer that starts a span of its own puts it there with WithTrace.
 type Trace struct {
 	Parent string // traceparent
 	State  string // tracestate

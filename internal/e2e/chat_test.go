@@ -39,6 +39,11 @@ func TestChatExamples(t *testing.T) {
 		if err := install(chatNodeDir); err != nil {
 			unavailable(t, "the example cannot run: %v", err)
 		}
+		unit := exec.Command("node", "--test", "backend.test.js")
+		unit.Dir = chatNodeDir
+		if out, err := unit.CombinedOutput(); err != nil {
+			t.Fatalf("node --test: %v\n%s", err, out)
+		}
 		testChat(t, func(url string) {
 			cmd := exec.Command("node", "chat.js")
 			cmd.Dir = chatNodeDir
