@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -85,4 +86,17 @@ func testChat(t *testing.T, startBackend func(natsURL string)) {
 		s.wantOK(scenario)
 	}
 	s.wantEnd()
+}
+
+// gateway dev --authz=false leaves connects and joins to whoever answers them.
+func TestDevWithoutAuthz(t *testing.T) {
+	url := phxtest.StartNATS(t)
+	port := freePorts(t, 2)
+	startProcess(t, []string{"dev", "--authz=false", "--data", t.TempDir()}, "NATS_URL="+url, "LISTEN="+local(port), "ADMIN_LISTEN="+local(port+1))
+	waitForOK(t, pageURL(port))
+	for _, subject := range []string{"phx.authz.connect", "phx.authz.join"} {
+		if answer, err := dialNATS(t, url).Request(subject, []byte(`{}`), phxtest.Patience()); !errors.Is(err, nats.ErrNoResponders) {
+			t.Errorf("%s: %v, %v; want nobody there", subject, answer, err)
+		}
+	}
 }
