@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/phxgate/phxgate/gateway/phx"
 	"github.com/phxgate/phxgate/gateway/rules"
@@ -88,7 +89,7 @@ func (p *fakePresence) Leave(channel string, lingers bool) {
 	p.note("leave %s, lingers: %t", channel, lingers)
 }
 
-func (p *fakePresence) Drain() { p.note("drain") }
+func (p *fakePresence) Drain(time.Duration) { p.note("drain") }
 
 // answer accepts or refuses the oldest update that waits, and runs the loop.
 func (p *fakePresence) answer(l *loop, err error) {

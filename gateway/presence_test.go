@@ -214,7 +214,7 @@ type drainPresence struct {
 	draining bool
 }
 
-func (p *drainPresence) Drain() {
+func (p *drainPresence) Drain(time.Duration) {
 	p.draining = p.srv.Draining()
 	looked := make(chan struct{})
 	p.srv.loops[0].mailbox.post(mailFunc(func(l *loop) {

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// fleet is gateways as a judge sees them, on a clock of its own. The pings' answers come as behave says.
-type fleet struct {
+// judged is gateways as a judge sees them, on a clock of its own. The pings' answers come as behave says.
+type judged struct {
 	t          *testing.T
 	judge      *judge
 	began, now time.Time
@@ -27,9 +27,9 @@ const (
 	renamed           // answers as another incarnation
 )
 
-func newFleet(t *testing.T, names ...string) *fleet {
+func newJudged(t *testing.T, names ...string) *judged {
 	now := time.Unix(1000, 0)
-	f := &fleet{
+	f := &judged{
 		t: t, judge: newJudge(), began: now, now: now, registered: map[string]Registration{}, behave: map[string]behaviour{},
 		dead: map[string]cause{}, at: map[string]time.Duration{},
 	}
@@ -40,7 +40,7 @@ func newFleet(t *testing.T, names ...string) *fleet {
 }
 
 // run passes time, in the judge's ticks.
-func (f *fleet) run(d time.Duration) {
+func (f *judged) run(d time.Duration) {
 	for end := f.now.Add(d); f.now.Before(end); f.now = f.now.Add(pingEvery) {
 		f.judge.watch(f.registered, f.now)
 		for in, why := range f.judge.verdicts(f.registered, f.now) {
@@ -64,7 +64,7 @@ func (f *fleet) run(d time.Duration) {
 }
 
 // wantDead checks who is dead, why, and when it was said, counted from the beginning.
-func (f *fleet) wantDead(why cause, from, to time.Duration, names ...string) {
+func (f *judged) wantDead(why cause, from, to time.Duration, names ...string) {
 	f.t.Helper()
 	if got := slices.Sorted(maps.Keys(f.dead)); !slices.Equal(got, names) {
 		f.t.Fatalf("dead are %v, want %q", f.dead, names)
@@ -77,13 +77,13 @@ func (f *fleet) wantDead(why cause, from, to time.Duration, names ...string) {
 }
 
 func TestJudgeLetsTheLivingLive(t *testing.T) {
-	f := newFleet(t, "a=1", "b=1")
+	f := newJudged(t, "a=1", "b=1")
 	f.run(time.Minute)
 	f.wantDead("", 0, 0)
 }
 
 func TestJudgeSilent(t *testing.T) {
-	f := newFleet(t, "a=1", "b=1")
+	f := newJudged(t, "a=1", "b=1")
 	f.behave["a=1"] = gone
 	f.run(10 * time.Second)
 	f.wantDead(causeSilent, silentAfter, silentAfter+pingEvery, "a=1")
@@ -91,7 +91,7 @@ func TestJudgeSilent(t *testing.T) {
 
 // TestJudgeSilentFleet: NATS knows when nobody listens, however many they are.
 func TestJudgeSilentFleet(t *testing.T) {
-	f := newFleet(t, "a=1", "b=1", "c=1")
+	f := newJudged(t, "a=1", "b=1", "c=1")
 	for in := range f.registered {
 		f.behave[in] = gone
 	}
@@ -101,7 +101,7 @@ func TestJudgeSilentFleet(t *testing.T) {
 
 // TestJudgeReconnect: a gateway that connects anew is not listened to for a moment, as often as it likes.
 func TestJudgeReconnect(t *testing.T) {
-	f := newFleet(t, "a=1", "b=1")
+	f := newJudged(t, "a=1", "b=1")
 	for range 20 {
 		f.behave["a=1"] = gone
 		f.run(silentAfter - pingEvery)
@@ -126,7 +126,7 @@ func TestJudgeFewPings(t *testing.T) {
 }
 
 func TestJudgeHung(t *testing.T) {
-	f := newFleet(t, "a=1", "b=1", "c=1")
+	f := newJudged(t, "a=1", "b=1", "c=1")
 	f.behave["a=1"] = hangs
 	f.run(10 * time.Second)
 	f.wantDead(causeHung, hungAfter, hungAfter+pingEvery, "a=1")
@@ -134,7 +134,7 @@ func TestJudgeHung(t *testing.T) {
 
 // TestJudgeHungAlone: of a fleet of one nothing else can be known.
 func TestJudgeHungAlone(t *testing.T) {
-	f := newFleet(t, "a=1")
+	f := newJudged(t, "a=1")
 	f.behave["a=1"] = hangs
 	f.run(10 * time.Second)
 	f.wantDead(causeHung, hungAfter, hungAfter+pingEvery, "a=1")
@@ -142,14 +142,14 @@ func TestJudgeHungAlone(t *testing.T) {
 
 // TestJudgeHungHalf: half of a fleet is not most of it.
 func TestJudgeHungHalf(t *testing.T) {
-	f := newFleet(t, "a=1", "b=1", "c=1", "d=1")
+	f := newJudged(t, "a=1", "b=1", "c=1", "d=1")
 	f.behave["a=1"], f.behave["b=1"] = hangs, hangs
 	f.run(10 * time.Second)
 	f.wantDead(causeHung, hungAfter, hungAfter+pingEvery, "a=1", "b=1")
 }
 
 func TestJudgeHungFleet(t *testing.T) {
-	f := newFleet(t, "a=1", "b=1", "c=1")
+	f := newJudged(t, "a=1", "b=1", "c=1")
 	f.behave["a=1"], f.behave["b=1"] = hangs, hangs
 	f.run(massHungAfter)
 	f.wantDead("", 0, 0)
@@ -159,14 +159,14 @@ func TestJudgeHungFleet(t *testing.T) {
 
 // TestJudgeSilentAmongHung: patience with a hung fleet is none with whom NATS knows to be gone.
 func TestJudgeSilentAmongHung(t *testing.T) {
-	f := newFleet(t, "a=1", "b=1", "c=1")
+	f := newJudged(t, "a=1", "b=1", "c=1")
 	f.behave["a=1"], f.behave["b=1"], f.behave["c=1"] = hangs, hangs, gone
 	f.run(massHungAfter)
 	f.wantDead(causeSilent, silentAfter, silentAfter+pingEvery, "c=1")
 }
 
 func TestJudgeRestarted(t *testing.T) {
-	f := newFleet(t, "a=1", "b=1")
+	f := newJudged(t, "a=1", "b=1")
 	f.behave["a=1"] = renamed
 	f.run(10 * time.Second)
 	f.wantDead(causeRestarted, pingEvery, pingEvery, "a=1")
@@ -188,7 +188,7 @@ func TestJudgeDraining(t *testing.T) {
 		{"started anew", linger, renamed, linger},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			f := newFleet(t, "a=1", "b=1")
+			f := newJudged(t, "a=1", "b=1")
 			f.registered["a=1"] = Registration{Draining: true, Linger: c.linger.Milliseconds()}
 			f.behave["a=1"] = c.behave
 			f.run(time.Minute)
@@ -203,7 +203,7 @@ func TestJudgeDraining(t *testing.T) {
 
 // TestJudgeBeginsAnew: what was not heard before a reset counts for nothing.
 func TestJudgeBeginsAnew(t *testing.T) {
-	f := newFleet(t, "a=1", "b=1", "c=1")
+	f := newJudged(t, "a=1", "b=1", "c=1")
 	f.behave["a=1"], f.behave["b=1"] = gone, hangs
 	for range 20 {
 		f.run(silentAfter)
@@ -214,7 +214,7 @@ func TestJudgeBeginsAnew(t *testing.T) {
 
 // TestJudgeNewcomers have the whole time before them, and who is not registered any more is not judged.
 func TestJudgeNewcomers(t *testing.T) {
-	f := newFleet(t, "a=1", "b=1", "c=1")
+	f := newJudged(t, "a=1", "b=1", "c=1")
 	f.behave["a=1"], f.behave["d=1"] = hangs, hangs
 	f.run(2 * time.Second)
 	delete(f.registered, "a=1")

@@ -137,7 +137,7 @@ func TestOnlyOneJudge(t *testing.T) {
 	d.wantSent()
 }
 
-func TestHello(t *testing.T) {
+func TestServiceHello(t *testing.T) {
 	d := newDesk(t, 0)
 	d.register("g1=a", Registration{})
 	hello := func(in string) {
