@@ -38,8 +38,9 @@ type prober struct {
 
 	// mu guards what follows, and the links. Nothing is asked of a link's connection while it is held: nats.go keeps a connection locked while it dials, which may take seconds.
 	mu     sync.Mutex
-	own    string // id of the main connection's server
-	rounds uint64 // begun
+	own    string          // id of the main connection's server
+	seen   map[string]bool // ids of all servers there were connections to: a server has a new one each time it starts
+	rounds uint64          // begun
 	links  map[string]*probeLink
 	made   int // links there ever were: their subjects differ
 	closed bool
@@ -47,7 +48,7 @@ type prober struct {
 }
 
 func newProber(b *Bus, cfg ConnConfig) *prober {
-	return &prober{b: b, cfg: cfg, arrived: make(chan struct{}, 1), wake: make(chan struct{}, 1), links: map[string]*probeLink{}}
+	return &prober{b: b, cfg: cfg, arrived: make(chan struct{}, 1), wake: make(chan struct{}, 1), links: map[string]*probeLink{}, seen: map[string]bool{}}
 }
 
 func signal(c chan struct{}) {

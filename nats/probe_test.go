@@ -139,3 +139,25 @@ func TestClusterMainMoves(t *testing.T) {
 		t.Errorf("%d lines, want one gap of all: %q", n, r.lines)
 	}
 }
+
+// TestServerStartedAnew: of the rounds that ended without a server, those matter in which it may have been there.
+func TestServerStartedAnew(t *testing.T) {
+	for name, test := range map[string]struct {
+		first, last uint64 // rounds without it
+		failed      [2]uint64
+		want        uint64 // the first that matters; 0: none
+	}{
+		"never tried":                         {3, 9, [2]uint64{}, 3},
+		"tried once: it may have started":     {3, 9, [2]uint64{0, 7}, 3},
+		"tried twice":                         {3, 9, [2]uint64{6, 7}, 7},
+		"tried after the last round":          {3, 9, [2]uint64{9, 9}, 0},
+		"tried before the first, long ago":    {3, 9, [2]uint64{1, 2}, 3},
+		"one round, between the two tries":    {5, 5, [2]uint64{4, 5}, 5},
+		"one round, before either of the two": {5, 5, [2]uint64{5, 5}, 0},
+	} {
+		l := &probeLink{leftOut: test.first, leftOutLast: test.last, failed: test.failed}
+		if l.startedAnew(); l.leftOut != test.want {
+			t.Errorf("%s: from round %d on, want %d", name, l.leftOut, test.want)
+		}
+	}
+}

@@ -39,9 +39,19 @@ type probeLink struct {
 
 	// The first and the last round that ended without it; 0: none that matters any more. What they confirmed may have missed messages published at this server.
 	leftOut, leftOutLast uint64
+	// The last rounds that had begun when an attempt to connect failed, of the last two attempts.
+	failed [2]uint64
 }
 
-// leadsTo reports whether the link is to the server of an id. A server has a new one each time it starts.
+// startedAnew forgets rounds that ended without a server which was not there yet: of the last attempt to reach it nobody knows whether it had started meanwhile, but the one
+// before failed before that. Nobody can have published there then, and what it was told of subscriptions since it learned all at once.
+func (l *probeLink) startedAnew() {
+	if l.leftOut = max(l.leftOut, l.failed[0]+1); l.leftOut > l.leftOutLast {
+		l.leftOut = 0
+	}
+}
+
+// leadsTo reports whether the link is to the server of an id.
 func (l *probeLink) leadsTo(server string) bool {
 	return l.conn != nil && l.server != "" && l.server == server
 }
@@ -81,7 +91,7 @@ func (p *prober) refresh() {
 func (p *prober) restart() {
 	own := p.b.nc().ConnectedServerId()
 	p.mu.Lock()
-	p.own = own
+	p.own, p.seen[own] = own, true
 	for _, l := range p.links {
 		l.state, l.leftOut = linkHoped, 0
 		if conn := l.conn; conn != nil && !l.connected && !p.closed {
@@ -106,7 +116,7 @@ func (p *prober) connect(l *probeLink) {
 	up := func(nc *natsgo.Conn) { <-ready; p.cameUp(l, nc) }
 	conn, err := cfg.connect(natsgo.IgnoreDiscoveredServers(), natsgo.CustomReconnectDelay(linkDelay), natsgo.ConnectHandler(up), natsgo.ReconnectHandler(up),
 		natsgo.DisconnectErrHandler(func(nc *natsgo.Conn, _ error) { <-ready; p.lost(l, nc) }),
-		natsgo.ReconnectErrHandler(func(nc *natsgo.Conn, err error) { <-ready; p.failed(l, nc, err) }),
+		natsgo.ReconnectErrHandler(func(nc *natsgo.Conn, err error) { <-ready; p.notReached(l, nc, err) }),
 		natsgo.ErrorHandler(func(_ *natsgo.Conn, _ *natsgo.Subscription, err error) {
 			p.b.log.Warn("NATS probe", "url", l.url, "err", err)
 		}))
@@ -150,6 +160,10 @@ func (p *prober) cameUp(l *probeLink, conn *natsgo.Conn) {
 	}
 	if needed {
 		l.connected, l.server, l.state = true, id, linkHoped
+		if l.leftOut > 0 && !p.seen[id] {
+			l.startedAnew()
+		}
+		p.seen[id] = true
 		signal(p.wake)
 	} else {
 		l.conn, l.connected, l.state, l.leftOut = nil, false, linkSilent, 0
@@ -168,13 +182,17 @@ func (p *prober) lost(l *probeLink, conn *natsgo.Conn) {
 	}
 }
 
-// failed handles an attempt that failed. Where nobody listens nobody can have published.
-func (p *prober) failed(l *probeLink, conn *natsgo.Conn, err error) {
+// notReached handles an attempt to connect that failed. Joins do not wait for a server on which nobody listens.
+func (p *prober) notReached(l *probeLink, conn *natsgo.Conn, err error) {
 	p.b.log.Debug("NATS probe: no connection", "url", l.url, "err", err)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if l.conn == conn && errors.Is(err, syscall.ECONNREFUSED) {
-		l.state, l.leftOut = linkSilent, 0
+	if l.conn != conn {
+		return
+	}
+	l.failed[0], l.failed[1] = l.failed[1], p.rounds
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		l.state = linkSilent
 		signal(p.arrived)
 	}
 }
