@@ -5,13 +5,13 @@ import "time"
 // When a gateway is given up (docs/presence.md, "Deaths").
 const (
 	pingEvery      = 500 * time.Millisecond
-	pingTimeout    = 2 * time.Second  // an answer that comes later says nothing
-	silentAfter    = 2 * time.Second  // of pings that nobody listens to, at least silentPings of them
-	silentPings    = 3                // NATS knows at once when a process is gone; a gateway that connects anew is back sooner
-	hungAfter      = 4 * time.Second  // without any answer
-	massHungAfter  = 15 * time.Second // where more than half of two or more are hung: it is rather the network, or we
-	judgeLateAfter = time.Second      // of a tick of the judge's own: it was frozen, and has heard nobody
-	verdictTimeout = time.Second      // for what a verdict asks before it holds
+	pingTimeout    = 2 * time.Second         // an answer that comes later says nothing
+	silentAfter    = 2 * time.Second         // of pings that nobody listens to, at least silentPings of them
+	silentPings    = 3                       // NATS knows at once when a process is gone; a gateway that connects anew is back sooner
+	hungAfter      = 3400 * time.Millisecond // without any answer; with the last ping it is noticed within four seconds
+	massHungAfter  = 15 * time.Second        // where more than half of two or more are hung: it is rather the network, or we
+	judgeLateAfter = time.Second             // of a tick of the judge's own: it was frozen, and has heard nobody
+	verdictTimeout = 500 * time.Millisecond  // for what a verdict asks before it holds
 )
 
 // cause says why a gateway was given up.
