@@ -9,7 +9,7 @@ import (
 
 // TestStateAgreesWithModel applies random logs to the state and to the obvious model.
 func TestStateAgreesWithModel(t *testing.T) {
-	seeds(t, 200, func(t *testing.T, r *rand.Rand) {
+	seeds(t, 80, func(t *testing.T, r *rand.Rand) {
 		w, s, m := newWorld(r), NewState(1), newModel()
 		apply := func(rec Record) *Took {
 			out, err := s.Apply(&rec)
@@ -90,7 +90,7 @@ func TestDiffsLeadFromStateToState(t *testing.T) {
 
 // TestLoadedStateIsTheSame: the bucket alone says what clients see, once gateways have written what they were told of.
 func TestLoadedStateIsTheSame(t *testing.T) {
-	seeds(t, 200, func(t *testing.T, r *rand.Rand) {
+	seeds(t, 80, func(t *testing.T, r *rand.Rand) {
 		w, s := newWorld(r), NewState(1)
 		apply := func(rec Record) *Took {
 			out, err := s.Apply(&rec)

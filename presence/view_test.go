@@ -210,7 +210,7 @@ func (n *network) step() {
 
 // TestViewsAreTrueAtTheirPoint: at every moment each view is what was true at one point of the log, and in the end all are what is true.
 func TestViewsAreTrueAtTheirPoint(t *testing.T) {
-	seeds(t, 150, func(t *testing.T, r *rand.Rand) {
+	seeds(t, 60, func(t *testing.T, r *rand.Rand) {
 		n := newNetwork(t, r)
 		truth := NewState(1)
 		for range 1500 {

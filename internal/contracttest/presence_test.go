@@ -412,3 +412,44 @@ func TestPresenceCounts(t *testing.T) {
 	b.Leave("hall:1")
 	a.WantUntil([]any{nil, nil, "hall:1", "presence_count", map[string]any{"count": 1}})
 }
+
+// TestPresenceLargerThanAMessage: a topic whose list does not fit into one NATS message is seen all the same, by who joins, and by who watches when many come or go at once.
+func TestPresenceLargerThanAMessage(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	server := startConfigured(t, fmt.Sprintf("max_payload: 32768\njetstream { store_dir: %q, max_mem: 64M, max_file: 256M }\n", dir))
+	url := server.url("")
+	b := connectBackend(t, url)
+	b.letIn()
+	startPresence(t, url)
+	many := startGateway(t, url, presenceRules, "CONNECT_AUTH=authz")
+	stays := startGateway(t, url, presenceRules, "CONNECT_AUTH=authz")
+	watcher := stays.dial(t)
+	var seen phxtest.Roster
+	watcher.Join("room:1", map[string]any{"presence": map[string]any{}})
+	const people = 100
+	for i := range people {
+		c := many.dial(t)
+		c.Join("room:1", map[string]any{"presence": map[string]any{"key": fmt.Sprintf("p%03d", i), "meta": map[string]any{"about": strings.Repeat("x", 900)}}})
+	}
+	wait := func(c *phxtest.Client, r *phxtest.Roster, n int, d time.Duration) {
+		t.Helper()
+		for deadline := time.Now().Add(d); !r.Synced() || r.Len() != n; {
+			c.TakeInto(r, "room:1", c.Recv(time.Until(deadline)))
+		}
+	}
+	wait(watcher, &seen, people, gone)
+	late := stays.dial(t)
+	var whole phxtest.Roster
+	late.Join("room:1", map[string]any{"presence": map[string]any{}})
+	wait(late, &whole, people, gone)
+	if answer := b.ask(t, "phx.presence.list.room.1", ""); answer != `{"error":"too large, ask for pages"}` {
+		t.Errorf("list: %.100s", answer)
+	}
+	if answer := b.ask(t, "phx.presence.list.room.1", `{"limit":20}`); !strings.Contains(answer, `"next":"p019"`) {
+		t.Errorf("page: %.100s … %s", answer, answer[max(0, len(answer)-40):])
+	}
+	many.signal(syscall.SIGKILL) // one diff of all: it does not fit either
+	wait(watcher, &seen, 0, gone)
+	wait(late, &whole, 0, gone)
+}
