@@ -171,6 +171,7 @@ func TestPresenceDrainsFirst(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	const drainTimeout = 100 * time.Millisecond
 	p := &drainPresence{}
 	cfg := DefaultConfig()
 	cfg.ID, cfg.Rules, cfg.Loops, cfg.Presence = "g1", set, 1, p
@@ -184,7 +185,7 @@ func TestPresenceDrainsFirst(t *testing.T) {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	served := make(chan error, 1)
-	go func() { served <- p.srv.Serve(ctx, ln, 100*time.Millisecond) }()
+	go func() { served <- p.srv.Serve(ctx, ln, drainTimeout) }()
 	conn, err := net.Dial("tcp", ln.Addr().String())
 	if err != nil {
 		t.Fatal(err)
@@ -204,6 +205,9 @@ func TestPresenceDrainsFirst(t *testing.T) {
 	if len(p.states) != 1 || p.states[0] != handshaking || !p.draining {
 		t.Errorf("told with sockets in states %v, none taken any more: %t; want one that is as it was", p.states, p.draining)
 	}
+	if p.limit <= 0 || p.limit >= drainTimeout {
+		t.Errorf("it may take %v of %v: want some, and some left for the sockets", p.limit, drainTimeout)
+	}
 }
 
 // drainPresence looks at the server when it is told to drain.
@@ -212,10 +216,11 @@ type drainPresence struct {
 	srv      *Server
 	states   []socketState
 	draining bool
+	limit    time.Duration
 }
 
-func (p *drainPresence) Drain(time.Duration) {
-	p.draining = p.srv.Draining()
+func (p *drainPresence) Drain(limit time.Duration) {
+	p.draining, p.limit = p.srv.Draining(), limit
 	looked := make(chan struct{})
 	p.srv.loops[0].mailbox.post(mailFunc(func(l *loop) {
 		for _, s := range l.slots {
