@@ -19,4 +19,12 @@
 //	authorizer.go  gateway.Authorizer over phx.authz.connect and phx.authz.join
 //	dropped.go   telling about what was dropped
 //	embedded.go  a NATS server inside the process
+//
+// And for presence (docs/presence.md), beside the gateway's connection or on one of presence-svc's own:
+//
+//	presence_subject.go  subjects and keys
+//	presence_gateway.go  presence.TrackerBus over a gateway's bus
+//	presence_service.go  presence.ServiceBus: a connection of the presence service
+//	bucket.go            its bucket: made, marked and loaded
+//	presence_log.go      the bucket's log, handed on without a hole
 package nats
