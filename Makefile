@@ -1,5 +1,5 @@
 # The one entry: what a person and CI run.
-.PHONY: run test lint build bench bench-backend fuzz example-chat-go example-chat-node
+.PHONY: run test lint build bench bench-backend fuzz nemesis planted example-chat-go example-chat-node
 
 # Everything in one process: NATS, an authz service, a gateway, and a chat page at http://localhost:4000/
 run:
@@ -23,11 +23,20 @@ example-chat-node: build
 # All tests, with the race detector. Those that need npm or Chromium say so and are skipped where these can't be had; with CI set they fail instead.
 test: lint
 	go test -count=1 -race -timeout 20m $$(go list ./... | grep -v $(ALONE))
-	go test -count=1 -p 1 -timeout 20m $$(go list ./... | grep $(ALONE))
+	go test -count=1 -v -p 1 -timeout 30m $$(go list ./... | grep $(ALONE))
 	@for m in $(MODULES); do echo "$$m"; (cd $$m && go test -count=1 -race -timeout 5m ./...) || exit 1; done
 
 # Whole fleets of processes under faults and load: one after the other, and without the race detector, which the rest has.
 ALONE = -e /internal/nemesis$$ -e /internal/ceilings$$
+
+# A fleet under random faults for NEMESIS_SECONDS; NEMESIS_SEED repeats a run's faults (RACE=-race watches the gateways too).
+NEMESIS_SECONDS ?= 600
+nemesis:
+	NEMESIS_SECONDS=$(NEMESIS_SECONDS) go test -count=1 -v $(RACE) -timeout 0 -run 'Test(Presence)?Nemesis$$' ./internal/nemesis
+
+# Programs with bugs built in on purpose, each of which that test must find.
+planted:
+	PLANTED=1 go test -count=1 -v -timeout 30m -run TestPlanted ./internal/nemesis
 
 lint:
 	@test -z "$$(gofmt -l .)" || { echo "gofmt -w these:"; gofmt -l .; exit 1; }

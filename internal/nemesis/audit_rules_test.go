@@ -12,6 +12,8 @@ type book struct {
 	m     *membership
 	s     *stream
 	fault time.Time
+
+	healed time.Duration // after the fault
 }
 
 func newBook(sent ...time.Duration) *book {
@@ -41,10 +43,7 @@ func (b *book) end(e ending, at time.Duration) {
 }
 
 func TestAudit(t *testing.T) {
-	const (
-		s      = time.Second
-		window = 250 * time.Millisecond
-	)
+	const s = time.Second
 	for name, test := range map[string]struct {
 		sent     []time.Duration
 		received []int
@@ -63,13 +62,14 @@ func TestAudit(t *testing.T) {
 		"no answer":                         {sent: []time.Duration{s}, also: func(b *book) { b.s.settle(1, pending) }},
 		"publisher broke":                   {sent: []time.Duration{s}, also: func(b *book) { b.s.breakOff() }},
 		"publisher broke later":             {sent: []time.Duration{-2 * s}, also: func(b *book) { b.s.breakOff() }, want: "misses 1"},
-		"right after the join":              {sent: []time.Duration{s + window}, also: func(b *book) { b.m.joined = b.fault.Add(s) }},
-		"a while after the join":            {sent: []time.Duration{s + 2*window}, also: func(b *book) { b.m.joined = b.fault.Add(s) }, want: "misses 1"},
+		"as the join's reply came":          {sent: []time.Duration{s}, also: func(b *book) { b.m.joined = b.fault.Add(s) }},
+		"right after the join's reply":      {sent: []time.Duration{s + 1}, also: func(b *book) { b.m.joined = b.fault.Add(s) }, want: "misses 1"},
 		"told of the gap":                   {sent: []time.Duration{s, 3 * s}, received: []int{2}, also: func(b *book) { b.end(told, 4*s) }},
 		"told, but sent before":             {sent: []time.Duration{-2 * s, 3 * s}, also: func(b *book) { b.end(told, 4*s) }, want: "misses 1"},
 		"told of another gap":               {sent: []time.Duration{-5 * s}, also: func(b *book) { b.end(told, -3*s) }, want: "misses 1"},
 		"left":                              {sent: []time.Duration{s, 3 * s}, received: []int{1}, also: func(b *book) { b.end(left, 4*s) }},
 		"told too late":                     {sent: []time.Duration{s, 3 * s}, received: []int{2}, also: func(b *book) { b.end(told, 3*s+2*tellLimit()) }, want: "misses 1"},
+		"told when it was healed":           {sent: []time.Duration{s, 3 * s}, received: []int{2}, also: func(b *book) { b.healed = 9 * s; b.end(told, 9*s+tellLimit()/2) }},
 		"left before it was told":           {sent: []time.Duration{s, 3 * s}, received: []int{2}, also: func(b *book) { b.end(left, 4*s) }},
 		"left, with a hole":                 {sent: []time.Duration{s, 3 * s}, received: []int{2}, also: func(b *book) { b.end(left, 3*s+2*tellLimit()) }, want: "misses 1"},
 		"out of order, publisher broke":     {sent: []time.Duration{0, s}, received: []int{2, 1}, also: func(b *book) { b.s.breakOff() }},
@@ -83,7 +83,7 @@ func TestAudit(t *testing.T) {
 			if test.also != nil {
 				test.also(b)
 			}
-			a := auditor{fault: b.fault, window: window}.audit(b.l)
+			a := auditor{fault: b.fault, healed: b.fault.Add(b.healed)}.audit(b.l)
 			switch {
 			case test.want == "" && len(a.findings) > 0:
 				t.Errorf("found %q", a.findings)

@@ -35,7 +35,6 @@ func (a *audit) find(format string, args ...any) {
 type auditor struct {
 	fault  time.Time // began
 	healed time.Time
-	window time.Duration // the fault's joinWindow
 }
 
 // audit balances the books.
@@ -112,14 +111,14 @@ func overtaken(got []arrival, n int) time.Time {
 
 // owed reports whether the member should have received a message that it has not, or been told in time; overtaken is when a later one of the stream came.
 func (r auditor) owed(m *membership, s *stream, msg message, overtaken time.Time) bool {
-	window := time.Duration(0) // a join is answered when its topic's messages come, wherever they are published
-	if m.joined.After(r.fault.Add(-flight())) && (r.healed.IsZero() || m.joined.Before(r.healed.Add(afterGap))) {
-		window = r.window
-	}
-	if r.uncertain(s, msg) || !msg.sent.After(m.joined.Add(window)) {
+	if r.uncertain(s, msg) || !msg.sent.After(m.joined) {
 		return false
 	}
-	late := !overtaken.IsZero() && m.ended.Sub(overtaken) > tellLimit()
+	since := overtaken // a gateway may learn of what it missed when it reaches the NATS server again
+	if overtaken.After(r.fault) && r.healed.After(overtaken) {
+		since = r.healed
+	}
+	late := !overtaken.IsZero() && m.ended.Sub(since) > tellLimit()
 	switch m.ending {
 	case left:
 		return late // of what was on its way at the end nobody knows, and the client may have left before it was told

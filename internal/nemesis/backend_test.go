@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -38,7 +40,8 @@ func startBackend(t *testing.T, l *ledger, server int, url string, every time.Du
 	var err error
 	b.nc, err = nats.Connect(url, nats.Name(fmt.Sprintf("backend %d", server)), nats.Timeout(2*time.Second), nats.MaxReconnects(-1),
 		nats.ReconnectWait(50*time.Millisecond), nats.ReconnectBufSize(-1), nats.PingInterval(2*time.Second), nats.MaxPingsOutstanding(2),
-		nats.IgnoreDiscoveredServers(), nats.DisconnectErrHandler(func(*nats.Conn, error) { b.broke() }))
+		nats.IgnoreDiscoveredServers(), nats.DisconnectErrHandler(func(*nats.Conn, error) { b.broke() }),
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})) // what broke shows by the handler before
 	if err != nil {
 		t.Fatalf("backend %d: %v", server, err)
 	}
@@ -158,9 +161,12 @@ func (b *backend) flood(stop <-chan struct{}) {
 	}
 }
 
-// probe publishes on every topic, behind all else, and reports whether NATS has it.
+// probe publishes on every topic that it has published on, behind all else, and reports whether NATS has it.
 func (b *backend) probe() bool {
-	for topic := range topics {
+	b.mu.Lock()
+	published := slices.Collect(maps.Keys(b.streams))
+	b.mu.Unlock()
+	for _, topic := range published {
 		b.publish(topic)
 	}
 	return b.nc.FlushTimeout(time.Second) == nil

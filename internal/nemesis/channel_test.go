@@ -19,6 +19,7 @@ type channel struct {
 	joinRef string
 	due     time.Time // errored: when to join; joining: when to give the join up
 	tries   int       // joins that failed in a row
+	retired bool      // a fresh topic of a round before: to be left
 
 	member *membership // since the last join that succeeded
 	stream *stream     // what the client publishes; nil until it does
@@ -36,6 +37,11 @@ var reconnectAfter = [...]time.Duration{
 
 // joinTimeout is phoenix.js's for every push.
 const joinTimeout = 10 * time.Second
+
+// young reports whether the channel waits for the first answer to a first join, and not for long: there always are some.
+func (ch *channel) young() bool {
+	return ch.topic >= freshTopic && ch.state == joining && ch.tries == 0 && time.Until(ch.due) > joinTimeout-500*time.Millisecond
+}
 
 // fail has the channel join again after its backoff.
 func (ch *channel) fail() {

@@ -3,6 +3,7 @@ package nemesis
 import (
 	"context"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strconv"
@@ -27,6 +28,7 @@ type client struct {
 	streams  []*stream        // of this round
 	publish  time.Time        // when to publish next
 	roam     time.Time        // when to exchange a topic
+	scout    time.Time        // when to join a fresh topic
 }
 
 // push is a published message that waits for its reply.
@@ -143,8 +145,12 @@ func (c *client) drive(ctx context.Context, w *wire, closed <-chan struct{}) (by
 func (c *client) tick(now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, ch := range c.channels {
+	for topic, ch := range c.channels {
 		switch {
+		case ch.retired && ch.state == errored:
+			delete(c.channels, topic)
+		case ch.retired && ch.state == joined:
+			c.leave(ch)
 		case ch.state == errored && now.After(ch.due):
 			c.join(ch)
 		case ch.state == joining && now.After(ch.due):
@@ -155,6 +161,10 @@ func (c *client) tick(now time.Time) {
 	if c.crowd.roaming.Load() && now.After(c.roam) {
 		c.roam = now.Add(c.about(roamEvery))
 		c.exchange()
+	}
+	if c.crowd.scouting.Load() && now.After(c.scout) {
+		c.scout = now.Add(c.about(freshEvery()))
+		c.joinFresh()
 	}
 	if c.crowd.publishing.Load() && now.After(c.publish) {
 		c.publish = now.Add(c.about(c.crowd.publishEvery))
@@ -186,23 +196,49 @@ func (c *client) join(ch *channel) {
 	c.send(ch.joinRef, ch.joinRef, ch.topic, "phx_join", struct{}{})
 }
 
+func (c *client) leave(ch *channel) {
+	ch.lose(left)
+	ch.state = leaving
+	c.send(ch.joinRef, c.ref(), ch.topic, "phx_leave", struct{}{})
+}
+
 // exchange leaves the topic that the client roams with, and joins another.
 func (c *client) exchange() {
 	for topic, ch := range c.channels {
-		if ch.state != joined || c.crowd.keeps(c.number, topic) {
-			continue
+		if ch.state == joined && topic < topics && !c.crowd.keeps(c.number, topic) {
+			c.leave(ch)
+			break
 		}
-		ch.lose(left)
-		ch.state = leaving
-		c.send(ch.joinRef, c.ref(), topic, "phx_leave", struct{}{})
-		break
 	}
-	topic := c.crowd.roamTo(c.number, c.rng)
-	if c.channels[topic] == nil && len(c.channels) <= topicsKept+1 {
+	if c.count(0, topics) <= topicsKept+1 {
+		c.want(c.crowd.roamTo(c.number, c.rng))
+	}
+}
+
+// joinFresh joins a topic that nobody was ever joined to.
+func (c *client) joinFresh() {
+	if c.count(freshTopic, math.MaxInt) < freshMost {
+		c.want(freshTopic + int(c.crowd.fresh.Add(1)))
+	}
+}
+
+// want joins a topic, unless that is done or under way.
+func (c *client) want(topic int) {
+	if c.channels[topic] == nil {
 		ch := &channel{topic: topic}
 		c.channels[topic] = ch
 		c.join(ch)
 	}
+}
+
+// count is how many topics of a range the client has.
+func (c *client) count(from, to int) (n int) {
+	for topic := range c.channels {
+		if from <= topic && topic < to {
+			n++
+		}
+	}
+	return n
 }
 
 // publishOne publishes on one of the topics that the client is joined to.

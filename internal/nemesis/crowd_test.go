@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/phxgate/phxgate/internal/phxtest"
 )
 
 const (
@@ -14,9 +16,15 @@ const (
 	topics      = 20
 	sparse      = 6 // of the topics, the last ones: few are there, so that gateways subscribe to them anew
 	topicsKept  = 2 // that a client wants for good; one more it exchanges
-	roamEvery   = 2 * time.Second
-	freshTopic  = 1_000_000 // topics beyond it are joined once, by one client
+	roamEvery   = 4 * time.Second
+
+	// Topics from freshTopic on are joined by one client each, and new at its gateway: nothing covers up that their subscription is late.
+	freshTopic = 1000
+	freshMost  = 8 // that a client has at once
 )
+
+// freshEvery is how often a client joins a fresh topic. It stays until the round is over, so that what it lacks is owed.
+func freshEvery() time.Duration { return phxtest.Scaled(3 * time.Second) }
 
 // crowd is all clients of a run, and what they found out by themselves.
 type crowd struct {
@@ -27,10 +35,10 @@ type crowd struct {
 	stop         context.CancelFunc
 	running      sync.WaitGroup
 
-	publishing, roaming, goHome atomic.Bool // what the clients may do now
+	publishing, roaming, goHome, scouting atomic.Bool // what the clients may do now
 
 	fresh    atomic.Int64      // topics that nobody had joined before
-	welcomes []func(topic int) // called when somebody has joined such a topic
+	welcomes []func(topic int) // called when a client has a join's reply in hand
 
 	gapsTold, joins, refusals, late atomic.Int64
 
@@ -72,11 +80,8 @@ func (c *crowd) keeps(client, topic int) bool {
 	return topic == client%crowded || topic == (client/crowded+client+1)%crowded && topic < crowded
 }
 
-// roamTo picks the topic that a client exchanges its third one for: one that is new to every gateway, or a sparse one for one in ten.
+// roamTo picks the topic that a client exchanges its third one for: a sparse one for one in ten.
 func (c *crowd) roamTo(client int, rng *rand.Rand) int {
-	if rng.IntN(2) == 0 {
-		return freshTopic + int(c.fresh.Add(1))
-	}
 	if client%10 == 0 {
 		return topics - 1 - rng.IntN(sparse)
 	}
@@ -130,7 +135,7 @@ func (c *client) lacks(answers bool) string {
 		return fmt.Sprintf("client %d has no socket", c.number)
 	}
 	for topic, ch := range c.channels {
-		if ch.state != joined {
+		if ch.state != joined && (answers || !ch.young()) {
 			return fmt.Sprintf("client %d at gateway %d is not joined to topic %d (state %d, tries %d)", c.number, c.gateway, topic, ch.state, ch.tries)
 		}
 	}
@@ -152,8 +157,10 @@ func (c *crowd) turn() {
 		one.mu.Lock()
 		one.publish = now.Add(c.publishEvery * time.Duration(i) / clientCount)
 		one.roam = now.Add(roamEvery * time.Duration((i*7)%clientCount) / clientCount)
+		one.scout = now.Add(freshEvery() * time.Duration((i*11)%clientCount) / clientCount)
 		for _, ch := range one.channels {
 			ch.stream = nil
+			ch.retired = ch.topic >= freshTopic
 		}
 		clear(one.pushes)
 		one.streams = nil

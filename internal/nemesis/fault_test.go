@@ -15,13 +15,7 @@ type fault struct {
 	hold  time.Duration
 	begin func()
 	heal  func()
-	// joinWindow is how long after its reply a join may still miss messages, while the fault lasts and until all is as it was: where a NATS server cannot be reached a join does not
-	// wait for it.
-	joinWindow time.Duration
 }
-
-// unreached is the joinWindow of faults that keep a gateway from a NATS server.
-const unreached = 500 * time.Millisecond
 
 // faultKinds are drawn from one after the other, shuffled, so that a long run has each equally often.
 var faultKinds = []func(*fleet, *rand.Rand) fault{killGateway, stopGateway, killServer, stopServer, cutGateway, stallGateway, cutLink}
@@ -37,7 +31,7 @@ func between(rng *rand.Rand, least, most time.Duration) time.Duration {
 func killGateway(f *fleet, rng *rand.Rand) fault {
 	i := rng.IntN(gatewayCount)
 	return fault{
-		kind: "kill gateway", what: fmt.Sprintf("gateway %d", i), joinWindow: unreached, hold: between(rng, 200*time.Millisecond, 3*time.Second),
+		kind: "kill gateway", what: fmt.Sprintf("gateway %d", i), hold: between(rng, 200*time.Millisecond, 3*time.Second),
 		begin: f.gateways[i].kill, heal: func() { f.startGateway(i) },
 	}
 }
@@ -45,7 +39,7 @@ func killGateway(f *fleet, rng *rand.Rand) fault {
 func stopGateway(f *fleet, rng *rand.Rand) fault {
 	i := rng.IntN(gatewayCount)
 	return fault{
-		kind: "stop gateway", what: fmt.Sprintf("gateway %d", i), joinWindow: unreached, hold: between(rng, 2*time.Second, 6*time.Second),
+		kind: "stop gateway", what: fmt.Sprintf("gateway %d", i), hold: between(rng, 2*time.Second, 6*time.Second),
 		begin: func() { f.gateways[i].signal(syscall.SIGSTOP) }, heal: func() { f.gateways[i].signal(syscall.SIGCONT) },
 	}
 }
@@ -53,7 +47,7 @@ func stopGateway(f *fleet, rng *rand.Rand) fault {
 func killServer(f *fleet, rng *rand.Rand) fault {
 	i := rng.IntN(serverCount)
 	return fault{
-		kind: "kill NATS", what: fmt.Sprintf("NATS server %d", i), joinWindow: unreached, hold: between(rng, 200*time.Millisecond, 3*time.Second),
+		kind: "kill NATS", what: fmt.Sprintf("NATS server %d", i), hold: between(rng, 200*time.Millisecond, 3*time.Second),
 		begin: f.servers[i].kill, heal: func() { f.startServer(i) },
 	}
 }
@@ -61,7 +55,7 @@ func killServer(f *fleet, rng *rand.Rand) fault {
 func stopServer(f *fleet, rng *rand.Rand) fault {
 	i := rng.IntN(serverCount)
 	return fault{
-		kind: "stop NATS", what: fmt.Sprintf("NATS server %d", i), joinWindow: unreached, hold: between(rng, 2*time.Second, 6*time.Second),
+		kind: "stop NATS", what: fmt.Sprintf("NATS server %d", i), hold: between(rng, 2*time.Second, 6*time.Second),
 		begin: func() { f.servers[i].signal(syscall.SIGSTOP) }, heal: func() { f.servers[i].signal(syscall.SIGCONT) },
 	}
 }
@@ -70,7 +64,7 @@ func stopServer(f *fleet, rng *rand.Rand) fault {
 func cutGateway(f *fleet, rng *rand.Rand) fault {
 	i := rng.IntN(gatewayCount)
 	return fault{
-		kind: "cut gateway", what: fmt.Sprintf("gateway %d", i), joinWindow: unreached, hold: between(rng, 200*time.Millisecond, 5*time.Second),
+		kind: "cut gateway", what: fmt.Sprintf("gateway %d", i), hold: between(rng, 200*time.Millisecond, 5*time.Second),
 		begin: func() { f.setLinks(i, linkCut) }, heal: func() { f.setLinks(i, linkOpen) },
 	}
 }
@@ -79,7 +73,7 @@ func cutGateway(f *fleet, rng *rand.Rand) fault {
 func stallGateway(f *fleet, rng *rand.Rand) fault {
 	i := rng.IntN(gatewayCount)
 	return fault{
-		kind: "stall gateway", what: fmt.Sprintf("gateway %d", i), joinWindow: unreached, hold: between(rng, time.Second, 9*time.Second),
+		kind: "stall gateway", what: fmt.Sprintf("gateway %d", i), hold: between(rng, time.Second, 9*time.Second),
 		begin: func() { f.setLinks(i, linkStalled) }, heal: func() { f.setLinks(i, linkOpen) },
 	}
 }
@@ -88,17 +82,19 @@ func stallGateway(f *fleet, rng *rand.Rand) fault {
 func cutLink(f *fleet, rng *rand.Rand) fault {
 	i, s := rng.IntN(gatewayCount), rng.IntN(serverCount)
 	return fault{
-		kind: "cut link", what: fmt.Sprintf("gateway %d to NATS server %d", i, s), joinWindow: unreached, hold: between(rng, 10*time.Millisecond, 2*time.Second),
+		kind: "cut link", what: fmt.Sprintf("gateway %d to NATS server %d", i, s), hold: between(rng, 10*time.Millisecond, 2*time.Second),
 		begin: func() { f.links[i][s].set(linkCut) }, heal: func() { f.links[i][s].set(linkOpen) },
 	}
 }
+
+const floodKind = "flood"
 
 // flood sends every gateway more than its inbox holds.
 func flood(f *fleet, rng *rand.Rand) fault {
 	i, stop := rng.IntN(serverCount), make(chan struct{})
 	var over sync.WaitGroup
 	return fault{
-		kind: "flood", what: fmt.Sprintf("by way of NATS server %d", i), hold: between(rng, 200*time.Millisecond, time.Second),
+		kind: floodKind, what: fmt.Sprintf("by way of NATS server %d", i), hold: between(rng, 200*time.Millisecond, time.Second),
 		begin: func() { over.Go(func() { f.floods[i](stop) }) }, heal: func() { close(stop); over.Wait() },
 	}
 }

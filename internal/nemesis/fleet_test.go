@@ -76,7 +76,7 @@ func startFleet(t *testing.T, channelRules string, settings ...string) *fleet {
 		f.startServer(i)
 	}
 	for i := range serverCount {
-		waitUntil(t, f.servers[i].name+" listens", recoveryLimit(), func() bool { return f.listens(i) })
+		waitUntil(t, f.servers[i].name+" listens", startLimit(), func() bool { return f.listens(i) })
 	}
 	for i := range gatewayCount {
 		f.addrs[i], f.adminAddrs[i] = local(ports[2*serverCount+2*i]), local(ports[2*serverCount+2*i+1])
@@ -87,7 +87,7 @@ func startFleet(t *testing.T, channelRules string, settings ...string) *fleet {
 		f.startGateway(i)
 	}
 	for i := range gatewayCount {
-		waitUntil(t, fmt.Sprintf("gateway %d is ready", i), recoveryLimit(), func() bool { return f.ready(i) })
+		waitUntil(t, fmt.Sprintf("gateway %d is ready", i), startLimit(), func() bool { return f.ready(i) })
 	}
 	return f
 }
