@@ -76,6 +76,23 @@ func BenchmarkCall(b *testing.B) {
 	}
 }
 
+// BenchmarkWaiting is what an event costs that waits behind a call, a thousand of them at a channel.
+func BenchmarkWaiting(b *testing.B) {
+	l, bus := newTestLoop(b, nil)
+	ch := join(b, l, bus, openSocket(l, &fakeTransport{}, phx.V2), "room:a")
+	payload := []byte(`{"body":"hello, all of you who are here"}`)
+	b.ReportAllocs()
+	for b.Loop() {
+		for range maxWaiting {
+			l.enqueue(ch, item{event: "ask", payload: payload})
+		}
+		for ch.queued() {
+			l.dequeue(ch)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*maxWaiting), "ns/event")
+}
+
 // BenchmarkHeartbeat is what an idle client costs.
 func BenchmarkHeartbeat(b *testing.B) {
 	l, _ := newTestLoop(b, nil)

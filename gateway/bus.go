@@ -81,6 +81,11 @@ type Inbox interface {
 	Gap(topics []string)
 	// Refused says that the bus brings these topics no more, although their subscriptions were in force: the permission is gone. It is called as Gap is.
 	Refused(topics []string)
+	// GapOf says that messages of a topic were dropped, all of them after those that Broadcast has been given, since more of that topic waited than may. It is called in order with
+	// the rest.
+	GapOf(topic string)
+	// Full reports whether a topic has so much waiting that a broadcast would be dropped now. Whoever drops it instead need not call GapOf: the members will be told of a gap.
+	Full(topic string) bool
 }
 
 // Event is a client's event on its way to the bus, with what the bus side needs to know of its channel.

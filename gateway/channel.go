@@ -36,7 +36,7 @@ type channel struct {
 	busy     bool // a call or a presence update waits for its answer: events behind it wait
 	leaving  bool // a leave waits for its turn
 	excluded bool // during one fan-out: some broadcast must not go here
-	gapped   bool // told to rejoin after a gap, at its time
+	gapped   bool // it will be told of a gap, at its time
 	present  bool // it takes part in its topic's presence, or may: Presence is told when it ends
 	nullRef  bool // the join had no join_ref
 	// tag is what pushes and replies carry as join_ref: the join's join_ref, or its ref if that was null (Phoenix 1.8 channel/server.ex, join/4).
@@ -47,7 +47,7 @@ type channel struct {
 
 // channelMore is what few channels have.
 type channelMore struct {
-	waiting   []item // events, leaves and joins that wait for their turn, in order
+	waiting   items  // events, leaves and joins that wait for their turn, in order
 	charged   int    // bytes counted in socket.waiting and Server.waitingBytes: of waiting, and of the join while it is under way
 	params    []byte // join params, while joining and where a rule needs them later
 	ref       phx.Ref
@@ -79,7 +79,7 @@ func (ch *channel) extra() *channelMore {
 // trim lets an empty ch.more go.
 func (ch *channel) trim() {
 	m := ch.more
-	if m != nil && len(m.waiting) == 0 && m.params == nil && m.events == nil && m.limiter == nil && m.expires == 0 {
+	if m != nil && m.waiting.n == 0 && m.params == nil && m.events == nil && m.limiter == nil && m.expires == 0 {
 		ch.more = nil
 	}
 }
@@ -93,14 +93,16 @@ func (l *loop) leave(ch *channel, ref phx.Ref) {
 
 // closeChannel ends a channel from this side for good: the client does not rejoin.
 func (l *loop) closeChannel(ch *channel, reason string) {
-	l.flushTopic(ch.topic)
+	l.flushFor(ch)
 	l.notice(ch.socket, ch.joinRef(), ch.topic.name, "phx_close", emptyObject)
 	l.endChannel(ch, reason)
 }
 
 // crashChannel ends a channel so that the client rejoins.
 func (l *loop) crashChannel(ch *channel, reason string) {
-	l.flushTopic(ch.topic)
+	if reason != leftGap { // else what waits is part of what it misses
+		l.flushFor(ch)
+	}
 	l.notice(ch.socket, ch.joinRef(), ch.topic.name, "phx_error", channelCrash)
 	l.endChannel(ch, reason)
 }
@@ -123,6 +125,9 @@ func (l *loop) endChannel(ch *channel, reason string) {
 func (l *loop) removeChannel(ch *channel) {
 	if ch.state != draining {
 		member := ch.member >= 0
+		if p := ch.topic.pending; p != nil {
+			delete(p.ahead, ch)
+		}
 		if member {
 			ch.topic.removeMember(ch)
 			l.stats.channels.add(-1)

@@ -23,7 +23,7 @@ func (l *loop) channelMessage(id channelID, m *ChannelMessage) {
 		l.stats.dropped.add(droppedNoChannel, 1)
 		return
 	}
-	l.flushTopic(ch.topic)
+	l.flushFor(ch)
 	switch {
 	case m.Late != nil:
 		l.answer(ch, phx.StringRef(m.Ref), m.Late)

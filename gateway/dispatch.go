@@ -65,11 +65,8 @@ func (l *loop) current(ch *channel, m *phx.Message) bool {
 	}
 	cur := ch.joinRef()
 	if ch.more != nil {
-		for i := len(ch.more.waiting) - 1; i >= 0; i-- {
-			if it := &ch.more.waiting[i]; it.kind == itemJoin {
-				cur = it.joinRef
-				break
-			}
+		if it := ch.more.waiting.lastJoin(); it != nil {
+			cur = it.joinRef
 		}
 	}
 	return string(cur) == string(m.JoinRef)

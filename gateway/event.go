@@ -177,7 +177,7 @@ func (l *loop) called(ch *channel, ref phx.Ref, a *Answer, err error, concurrent
 	}
 	if err != nil {
 		if ch.state == joined {
-			l.flushTopic(ch.topic)
+			l.flushFor(ch)
 			l.reply(ch.socket, ch.tag, ref, ch.topic.name, "error", reasonBody(reasonOf(err)))
 		}
 	} else {
@@ -190,7 +190,7 @@ func (l *loop) called(ch *channel, ref phx.Ref, a *Answer, err error, concurrent
 
 // answer does what a backend's answer says, to a call or late.
 func (l *loop) answer(ch *channel, ref phx.Ref, a *Answer) {
-	l.flushTopic(ch.topic) // what the backend broadcast before comes before
+	l.flushFor(ch) // what the backend broadcast before comes before
 	if a.Assigns != nil && !a.Bad {
 		merged, err := MergeAssigns(ch.assigns, a.Assigns)
 		if err != nil {
@@ -203,7 +203,7 @@ func (l *loop) answer(ch *channel, ref phx.Ref, a *Answer) {
 	}
 	if ch.state == draining {
 		if a.Action == ActionClose || a.Action == ActionCrash {
-			ch.more.waiting = nil
+			ch.more.waiting = items{}
 		}
 		return
 	}

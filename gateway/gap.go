@@ -3,9 +3,20 @@ package gateway
 import (
 	"math/rand/v2"
 	"slices"
+	"time"
 
 	"github.com/phxgate/phxgate/gateway/rules"
+	"github.com/phxgate/phxgate/internal/planted"
 )
+
+// gapNotice is how long after a gap a channel whose rule says notify is told: further gaps until then are told with it.
+const gapNotice = time.Second
+
+// gapped is a channel that is to be told.
+type gapped struct {
+	ch      *channel
+	refused bool // its topic is not brought any more: it rejoins, whatever the rule says of gaps
+}
 
 // Gap implements [Inbox].
 func (srv *Server) Gap(topics []string) {
@@ -34,44 +45,92 @@ func (l *loop) gap(only map[string]bool) {
 			case ch.state == joining && ch.more.confirmed:
 				ch.more.confirmed = l.srv.hub.confirmedAgain(ch.topic, l, l.waitFor(ch))
 			case ch.state == joined:
-				l.tellGap(ch)
+				l.gapAt(ch, l.ruleOf(ch))
 			}
 		}
 	}
 }
 
-// tellGap tells one channel as its rule says.
-func (l *loop) tellGap(ch *channel) {
-	rule := l.ruleOf(ch)
-	switch {
-	case rule == nil || rule.OnGap == rules.GapRejoin:
-		l.rejoinSoon(ch)
-	case rule.OnGap == rules.GapNotify && !ch.gapped:
-		l.push(ch, &ChannelMessage{Event: "gap", Payload: emptyObject})
+// GapOf implements [Inbox]: messages of one topic were dropped after those that the inbox has been given.
+func (srv *Server) GapOf(topic string) {
+	for i, t := range srv.hub.localTopics(topic) {
+		if t != nil {
+			srv.loops[i].mailbox.postBounded(missed{t}, 0)
+		}
 	}
 }
 
-// rejoinSoon has the client join anew, at some time within GapSpread, since all that are told come back to be authorized.
-func (l *loop) rejoinSoon(ch *channel) {
-	if ch.gapped {
+// Full implements [Inbox].
+func (srv *Server) Full(topic string) bool {
+	srv.hub.mu.Lock()
+	defer srv.hub.mu.Unlock()
+	ht := srv.hub.topics[topic]
+	if ht == nil {
+		return false
+	}
+	full := false
+	for _, t := range ht.local {
+		if t != nil && !t.full.Load() {
+			return false
+		}
+		full = full || t != nil
+	}
+	return full
+}
+
+// gapOf makes the members of a topic be told of a gap.
+func (l *loop) gapOf(t *topic) {
+	l.stats.topicGaps.add(1)
+	l.srv.warn("broadcasts of a topic were dropped: more came than its members can be given", "topic", t.name)
+	if planted.IgnoreOverflow {
 		return
 	}
-	ch.gapped = true
-	at := l.now + 1 + tick(rand.IntN(int(ticks(l.srv.cfg.GapSpread))))
-	l.gaps[at] = append(l.gaps[at], ch)
+	rule := l.srv.rules.Load().Match(t.name)
+	for _, ch := range t.members {
+		l.gapAt(ch, rule)
+	}
 }
 
-// tickGaps ends the channels whose time to rejoin has come. Ticks may be skipped on a busy machine.
+// gapAt sets the time at which a channel is told of a gap, unless it will be already. Those that must rejoin are spread over GapSpread, since all of them come back to be
+// authorized.
+func (l *loop) gapAt(ch *channel, rule *rules.Rule) {
+	if ch.state != joined || ch.gapped {
+		return
+	}
+	switch {
+	case rule == nil || rule.OnGap == rules.GapRejoin:
+		l.tellAt(l.soon(), gapped{ch: ch})
+	case rule.OnGap == rules.GapNotify:
+		l.tellAt(l.now+1+ticks(gapNotice), gapped{ch: ch})
+	}
+}
+
+// soon is some time within GapSpread.
+func (l *loop) soon() tick { return l.now + 1 + tick(rand.IntN(int(ticks(l.srv.cfg.GapSpread)))) }
+
+func (l *loop) tellAt(at tick, g gapped) {
+	g.ch.gapped = true
+	l.gaps[at] = append(l.gaps[at], g)
+}
+
+// tickGaps tells the channels whose time has come what their rules say now. Ticks may be skipped on a busy machine.
 func (l *loop) tickGaps() {
-	for at, channels := range l.gaps {
+	for at, list := range l.gaps {
 		if at > l.now {
 			continue
 		}
 		delete(l.gaps, at)
-		for _, ch := range channels {
-			if ch.state == joined {
+		for _, g := range list {
+			g.ch.gapped = false
+			if g.ch.state != joined {
+				continue
+			}
+			switch rule := l.ruleOf(g.ch); {
+			case g.refused || rule == nil || rule.OnGap == rules.GapRejoin:
 				l.stats.gapRejoins.add(1)
-				l.crashChannel(ch, leftGap)
+				l.crashChannel(g.ch, leftGap)
+			case rule.OnGap == rules.GapNotify:
+				l.push(g.ch, &ChannelMessage{Event: "gap", Payload: emptyObject})
 			}
 		}
 	}
@@ -110,7 +169,7 @@ func (l *loop) refused(topics map[*topic]bool) {
 			case ch.state == joining:
 				l.joinConfirmed(ch, ErrUnavailable)
 			case ch.state == joined:
-				l.rejoinSoon(ch)
+				l.tellAt(l.soon(), gapped{ch, true})
 			}
 		}
 	}

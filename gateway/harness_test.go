@@ -146,6 +146,8 @@ func turn(l *loop) {
 	l.spare = got
 	l.flushTopics()
 	l.flushSockets()
+	for !l.flushHeavy() {
+	}
 }
 
 // settle confirms every subscription and runs the loop until nothing is left to do.

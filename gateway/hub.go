@@ -193,6 +193,16 @@ func (h *hub) sweep(now time.Time) {
 	}
 }
 
+// localTopics are a topic's parts by loop; nil where a loop has none, or all.
+func (h *hub) localTopics(name string) []*topic {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if ht := h.topics[name]; ht != nil {
+		return append([]*topic(nil), ht.local...)
+	}
+	return nil
+}
+
 // count is how many topics are subscribed.
 func (h *hub) count() int {
 	h.mu.Lock()
@@ -200,10 +210,12 @@ func (h *hub) count() int {
 	return len(h.topics)
 }
 
-// Broadcast implements [Inbox]: the frames are made here, once for each serializer in use, and not on the loops.
-func (srv *Server) Broadcast(b *Broadcast) {
-	h := srv.hub
-	e := &encoded{b: b}
+// Broadcast implements [Inbox].
+func (srv *Server) Broadcast(b *Broadcast) { srv.broadcast(&encoded{b: b}) }
+
+// broadcast makes the frames here, once for each serializer in use, and not on the loops.
+func (srv *Server) broadcast(e *encoded) {
+	h, b := srv.hub, e.b
 	if b.From != "" {
 		e.from, e.hasFrom = parseChannelID(srv.cfg.ID, b.From)
 	}

@@ -119,7 +119,7 @@ func (l *loop) tryJoin(ch *channel) {
 		return
 	}
 	// What came before this moment is not for the new member.
-	l.flushTopic(ch.topic)
+	l.flushFor(ch)
 	ch.state = joined
 	ch.assigns = d.Assigns
 	if d.HasEvents {
@@ -147,8 +147,8 @@ func (l *loop) tryJoin(ch *channel) {
 		m.params = nil
 	}
 	joinCharge := m.charged
-	for i := range m.waiting {
-		joinCharge -= m.waiting[i].size()
+	for it := range m.waiting.all() {
+		joinCharge -= it.size()
 	}
 	l.charge(ch, -max(joinCharge, 0))
 	e := l.eventOf(ch)
@@ -169,7 +169,7 @@ func (l *loop) refuseJoin(ch *channel, body []byte, outcome int) {
 	if m.replaces != nil {
 		l.notice(s, *m.replaces, ch.topic.name, "phx_close", emptyObject)
 	}
-	l.again(s, ch.topic.name, m.waiting)
+	l.again(s, ch.topic.name, &m.waiting)
 }
 
 // rejoin handles phx_join on a topic that has a channel: the older one ends at once, the join is decided as any other, and the old one's phx_close follows

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"net/netip"
+	"runtime"
 	"time"
 
 	"github.com/phxgate/phxgate/gateway/phx"
@@ -37,15 +38,22 @@ type loop struct {
 	gens  []uint32  // generation of each slot
 	ids   map[string]*socket
 
-	dirty       []*socket // sockets with something to write this turn
-	dirtyTopics []*topic  // topics with broadcasts to fan out this turn
-	work        int       // bytes of those broadcasts, counted for each member
-	outboxes    []*outbox // empty ones
-	spare       []mail    // the slice that the mailbox gets back
+	dirty       []*socket  // sockets with something to write this turn
+	dirtyTopics []*topic   // topics with broadcasts to fan out this turn
+	work        int        // bytes of those broadcasts, counted for each member
+	unblocked   int        // cost of writing this turn to sockets that had been blocked
+	outboxes    []*outbox  // empty ones
+	spares      []*pending // empty ones
+	spare       []mail     // the slice that the mailbox gets back
+
+	heavy      []*pending // whose broadcasts wait for their round; the first is next
+	heavyBytes int        // of their frames, each once
+	round      []*socket  // still to be written to in this round
+	roundSpare []*socket  // the slice that round is the rest of
 
 	excluded map[*channel][]int // during one fan-out: which of the broadcasts must not go to a member
 	draining map[*channel]tick  // channels whose socket is gone and that still have events, with their deadline
-	gaps     map[tick][]*channel
+	gaps     map[tick][]gapped
 
 	scratch    []byte // what was read
 	gather     []byte // frames that are written together
@@ -64,13 +72,13 @@ func newLoop(srv *Server, id int) (*loop, error) {
 	}
 	l := &loop{
 		srv: srv, id: id, poller: p, mailbox: newMailbox(p.wake), stats: srv.stats, now: srv.tick(),
-		ids: map[string]*socket{}, excluded: map[*channel][]int{}, draining: map[*channel]tick{}, gaps: map[tick][]*channel{},
+		ids: map[string]*socket{}, excluded: map[*channel][]int{}, draining: map[*channel]tick{}, gaps: map[tick][]gapped{},
 		scratch: make([]byte, scratchBytes), gather: make([]byte, gatherBytes), headReader: newHeadReader(),
 	}
 	return l, nil
 }
 
-// run is a loop's life. A turn: empty the mailbox, fan out, read what is ready, write.
+// run is a loop's life. A turn: empty the mailbox, fan out, write, read what is ready, write.
 func (l *loop) run() {
 	defer l.poller.close()
 	for !l.stopping {
@@ -78,26 +86,29 @@ func (l *loop) run() {
 		for i, m := range got {
 			got[i] = nil
 			m.deliver(l)
-			if l.work > turnBytes {
+			if l.work > turnWork {
 				l.endTurn(false)
 			}
 		}
 		l.spare = got
-		l.endTurn(l.mailbox.sleep())
+		if idle := l.endTurn(l.mailbox.sleep()); !idle {
+			runtime.Gosched() // on few processors, the bus's goroutines must not wait for the end of a time slice
+		}
 	}
 	l.mailbox.stop()
 }
 
-// turnBytes is how many bytes of broadcasts, counted for each member, a turn takes before it writes and reads: a flood on one topic must not keep other
-// sockets waiting for seconds. Usual loads stay far below it, so that they coalesce as much as they can.
-const turnBytes = 32 << 20
+// turnWork is how many bytes of broadcasts, counted for each member, a turn takes before it writes and reads: many topics together must not keep other sockets waiting.
+// Usual loads stay far below it, so that they coalesce as much as they can.
+const turnWork = 32 << 20
 
-// endTurn fans out and writes what the mail brought, then reads what is ready. park: wait for something, since there is no mail.
-func (l *loop) endTurn(park bool) {
-	l.work = 0
+// endTurn fans out and writes what the mail brought, then reads what is ready. park: wait for something, since there is no mail. It reports whether all is written.
+func (l *loop) endTurn(park bool) (idle bool) {
+	l.work, l.unblocked = 0, 0
 	l.flushTopics()
 	l.flushSockets()
-	n, err := l.poller.wait(park)
+	idle = l.flushHeavy()
+	n, err := l.poller.wait(park && idle)
 	if err != nil {
 		// The poller is this loop's own descriptor: it fails only if this program closed it by mistake, and then nothing of the loop works.
 		panic(fmt.Sprintf("loop %d: poller: %v", l.id, err))
@@ -106,6 +117,7 @@ func (l *loop) endTurn(park bool) {
 		l.ready(l.poller.at(i))
 	}
 	l.flushSockets()
+	return idle
 }
 
 // ready handles one event of the poller.
@@ -119,8 +131,8 @@ func (l *loop) ready(r ready) {
 	if s == nil || s.gen != gen {
 		return // it ended earlier in this turn
 	}
-	if r.writable {
-		l.flush(s)
+	if r.writable && l.unblocked < sliceWork { // else the poller says so again next turn
+		l.unblocked += l.flushCost(s)
 	}
 	if r.readable && s.state != gone {
 		l.readable(s)
@@ -141,7 +153,7 @@ func (t tickMail) deliver(l *loop) {
 	}
 	for ch, deadline := range l.draining {
 		if l.now >= deadline {
-			l.stats.dropped.add(droppedDrainTimeout, len(ch.more.waiting))
+			l.stats.dropped.add(droppedDrainTimeout, ch.more.waiting.n)
 			l.endChannel(ch, ch.more.reason)
 		}
 	}

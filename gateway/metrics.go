@@ -35,6 +35,7 @@ func (srv *Server) RegisterMetrics(m metric.Meter) error {
 		{"phxgate.deliveries", "Broadcasts times the members they were for.", s.deliveries.load},
 		{"phxgate.handshakes.refused", "Handshakes answered with something else than 101.", s.handshakesRefused.load},
 		{"phxgate.connections.refused", "Connections beyond MAX_CONNECTIONS.", s.refusedConnections.load},
+		{"phxgate.topic.gaps", "Times broadcasts of one topic were dropped since too many of it waited, counted by loop.", s.topicGaps.load},
 		{"phxgate.gap.rejoins", "Channels that were told to rejoin after a gap.", s.gapRejoins.load},
 	}
 	labelledCounters := []byLabel{

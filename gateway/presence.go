@@ -124,15 +124,16 @@ func (srv *Server) PushPresence(channel, event string, payload []byte) {
 		if ch == nil || ch.state != joined {
 			return
 		}
-		l.flushTopic(ch.topic) // diffs that came before
+		l.flushFor(ch) // diffs that came before
 		l.work += len(payload)
 		l.push(ch, &ChannelMessage{Event: event, Payload: payload})
 	}), len(payload))
 }
 
-// BroadcastPresence sends an event of presence to every member of a topic here. It waits while a loop's mailbox is full.
+// BroadcastPresence sends an event of presence to every member of a topic here. It waits while a loop's mailbox is full. A flood of the topic does not make it be dropped, since
+// clients would keep a wrong list: the presence service merges the diffs of a busy topic.
 func (srv *Server) BroadcastPresence(topic, event string, payload []byte) {
-	srv.Broadcast(&Broadcast{Topic: topic, Event: event, Payload: payload})
+	srv.broadcast(&encoded{b: &Broadcast{Topic: topic, Event: event, Payload: payload}, kept: true})
 }
 
 // FindChannel looks for a joined channel that a backend wants to track. If it is there, Presence is told when it ends. found is called once, on the loop that would own the channel or

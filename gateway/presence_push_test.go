@@ -49,16 +49,16 @@ func TestPushPresence(t *testing.T) {
 func TestPushPresenceEndsTurns(t *testing.T) {
 	l, bus, _ := newPresenceLoop(t, nil)
 	ch := join(t, l, bus, openSocket(l, &fakeTransport{}, phx.V2), "room:a")
-	state := largeState(turnBytes/4 + 1)
+	state := largeState(turnWork/4 + 1)
 	for range 4 {
-		if l.work > turnBytes {
+		if l.work > turnWork {
 			t.Fatal("the turn would end too early")
 		}
 		l.srv.PushPresence(ch.id(), "presence_state", state)
 		turn(l)
 	}
-	if l.work <= turnBytes {
-		t.Errorf("%d bytes of work are counted, want more than %d", l.work, turnBytes)
+	if l.work <= turnWork {
+		t.Errorf("%d bytes of work are counted, want more than %d", l.work, turnWork)
 	}
 }
 

@@ -20,6 +20,7 @@ type stats struct {
 	bytesOut           counter
 	deliveries         counter
 	gapRejoins         counter
+	topicGaps          counter
 	socketsEnded       labelled // by cause
 	connects           labelled // by outcome
 	joins              labelled // by outcome
@@ -69,6 +70,7 @@ const (
 	droppedDrainTimeout        // events of a socket that ended, not handed over in 10 s
 	droppedJoined              // phx.joined that could not be published
 	droppedLeft                // phx.left that could not be published
+	droppedTopicFull           // a broadcast of a topic that had too much waiting on a loop
 )
 
 func newStats() *stats {
@@ -78,6 +80,6 @@ func newStats() *stats {
 		joins:        newLabelled("ok", "refused", "unmatched", "unavailable"),
 		events:       newLabelled("refused", "broadcast", "broadcast_from", "call", "cast", "presence_update"),
 		dropped: newLabelled("stale_join_ref", "overloaded", "binary_to_v1", "binary_field", "no_channel", "bad_reply", "assigns_too_large",
-			"drain_timeout", "joined_not_published", "left_not_published"),
+			"drain_timeout", "joined_not_published", "left_not_published", "topic_full"),
 	}
 }

@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"sync/atomic"
+
 	"github.com/gobwas/ws"
 
 	"github.com/phxgate/phxgate/gateway/phx"
@@ -10,8 +12,9 @@ import (
 type topic struct {
 	name    string
 	members []*channel
-	pending []*encoded // broadcasts of this turn
-	refs    int        // channels of this loop that have joined or are joining; guarded by hub.mu
+	pending *pending    // broadcasts that are not fanned out yet; nil for none
+	refs    int         // channels of this loop that have joined or are joining; guarded by hub.mu
+	full    atomic.Bool // its loop drops its broadcasts for now; read by anybody
 }
 
 // encoded is a broadcast with its frame for each serializer in use, made once for the gateway and shared by all members. It is not changed after
@@ -23,6 +26,7 @@ type encoded struct {
 	// from is the sending channel, where it is one of this gateway's.
 	from    channelID
 	hasFrom bool
+	kept    bool // never dropped for want of room: whoever made it bounds how many there are
 }
 
 // frame returns the broadcast's frame for a serializer, nil where the form does not exist: bytes for V1.
@@ -56,49 +60,6 @@ func encodeBroadcast(s phx.Serializer, b *Broadcast) []byte {
 	return f
 }
 
-// delivery brings a broadcast to a loop.
-type delivery struct {
-	t *topic
-	e *encoded
-}
-
-func (d *delivery) deliver(l *loop) {
-	t := d.t
-	if len(t.pending) == 0 {
-		l.dirtyTopics = append(l.dirtyTopics, t)
-	}
-	t.pending = append(t.pending, d.e)
-	l.work += d.e.size * len(t.members)
-}
-
-// flushTopics fans out the broadcasts of this turn.
-func (l *loop) flushTopics() {
-	for i, t := range l.dirtyTopics {
-		l.dirtyTopics[i] = nil
-		l.flushTopic(t)
-	}
-	l.dirtyTopics = l.dirtyTopics[:0]
-}
-
-// flushTopic fans out the broadcasts of a topic that came in this turn. It is called too before anything else of that topic is handled, which keeps the order
-// in which the bus brought them.
-func (l *loop) flushTopic(t *topic) {
-	if len(t.pending) == 0 {
-		return
-	}
-	for rest := t.pending; len(rest) > 0; {
-		n := l.batch(rest)
-		l.fanOut(t, rest[:n])
-		rest = rest[n:]
-	}
-	l.stats.deliveries.add(len(t.members) * len(t.pending))
-	clear(t.pending)
-	t.pending = t.pending[:0]
-	if cap(t.pending) > 64 || len(t.members) == 0 {
-		t.pending = nil
-	}
-}
-
 // batch is how many of the broadcasts go out as one slice: what one write takes, and never more than may wait for one socket, but at least one.
 func (l *loop) batch(pending []*encoded) int {
 	size, limit := 0, min(gatherBytes, l.srv.cfg.OutboundBytes)
@@ -112,11 +73,13 @@ func (l *loop) batch(pending []*encoded) int {
 }
 
 // fanOut gives broadcasts to every member, as one slice that all of them share.
-func (l *loop) fanOut(t *topic, batch []*encoded) {
+func (l *loop) fanOut(p *pending, batch []*encoded) {
+	t := p.topic
 	var joined [phx.NumSerializers][]byte
 	var made [phx.NumSerializers]bool
+	l.skipAhead(p, len(batch))
 	for i, e := range batch {
-		if ch := l.sender(t, e); ch != nil {
+		if ch := l.sender(t, e); ch != nil && len(l.excluded[ch]) <= i { // else it is ahead of this one
 			ch.excluded = true
 			l.excluded[ch] = append(l.excluded[ch], i)
 		}

@@ -48,8 +48,8 @@ func (l *loop) charge(ch *channel, n int) bool {
 // enqueue puts an item at the end; false if too much waits. A first leave and a first join always have room: without them a client would not be let go.
 func (l *loop) enqueue(ch *channel, it item) bool {
 	m := ch.extra()
-	forced := it.kind == itemLeave || it.kind == itemJoin && !m.hasJoin()
-	if !forced && len(m.waiting) >= maxWaiting {
+	forced := it.kind == itemLeave || it.kind == itemJoin && m.waiting.joins == 0
+	if !forced && m.waiting.n >= maxWaiting {
 		return false
 	}
 	if !l.charge(ch, it.size()) {
@@ -57,42 +57,30 @@ func (l *loop) enqueue(ch *channel, it item) bool {
 			return false
 		}
 	}
-	m.waiting = append(m.waiting, it)
+	m.waiting.push(it)
 	return true
-}
-
-// hasJoin reports whether a join waits.
-func (m *channelMore) hasJoin() bool {
-	for i := range m.waiting {
-		if m.waiting[i].kind == itemJoin {
-			return true
-		}
-	}
-	return false
 }
 
 // dequeue takes the first item.
 func (l *loop) dequeue(ch *channel) (item, bool) {
-	m := ch.more
-	if m == nil || len(m.waiting) == 0 {
+	if !ch.queued() {
 		return item{}, false
 	}
-	it := m.waiting[0]
-	m.waiting[0] = item{}
-	m.waiting = m.waiting[1:]
-	l.charge(ch, -min(it.size(), m.charged))
-	if len(m.waiting) == 0 {
-		m.waiting = nil
-	}
-	return it, true
+	it, ok := ch.more.waiting.pop()
+	l.charge(ch, -min(it.size(), ch.more.charged))
+	return it, ok
 }
 
 // queued reports whether something waits.
-func (ch *channel) queued() bool { return ch.more != nil && len(ch.more.waiting) > 0 }
+func (ch *channel) queued() bool { return ch.more != nil && ch.more.waiting.n > 0 }
 
 // again handles items that waited at a channel that is gone, in order, as if they came now: a join among them begins the channel that the rest is for.
-func (l *loop) again(s *socket, topic string, items []item) {
-	for _, it := range items {
+func (l *loop) again(s *socket, topic string, waiting *items) {
+	for {
+		it, ok := waiting.pop()
+		if !ok {
+			return
+		}
 		ch := s.channelOf(topic)
 		switch {
 		case it.kind == itemRefusal:
@@ -148,15 +136,15 @@ func (l *loop) perform(ch *channel, it *item) {
 // resume handles what waits, until something must be waited for again.
 func (l *loop) resume(ch *channel) {
 	// A join that waits ends the channel at once; what came before it is dropped, as in Phoenix.
-	if ch.state == joined && ch.queued() {
-		for i, it := range ch.more.waiting {
-			if it.kind == itemJoin {
-				rest := ch.more.waiting[i+1:]
-				l.rejoin(ch, it)
-				l.again(ch.socket, ch.topic.name, rest)
-				return
-			}
+	if ch.state == joined && ch.queued() && ch.more.waiting.joins > 0 {
+		waiting := &ch.more.waiting
+		it, _ := waiting.pop()
+		for it.kind != itemJoin {
+			it, _ = waiting.pop()
 		}
+		l.rejoin(ch, it)
+		l.again(ch.socket, ch.topic.name, waiting)
+		return
 	}
 	if ch.state == draining {
 		l.resumeDraining(ch)

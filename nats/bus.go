@@ -48,13 +48,16 @@ type Bus struct {
 
 var _ gateway.Bus = (*Bus)(nil)
 
-// subscription is one topic's. The writer makes and ends it; all of it is guarded by Bus.mu.
+// subscription is one topic's. The writer makes and ends it; all but the last two is guarded by Bus.mu.
 type subscription struct {
 	topic   string
 	sub     *natsgo.Subscription // nil until made
 	round   uint64               // the prober's that confirmed it last, or is about to; 0: none
 	inForce bool                 // a join was told so
 	refused bool                 // by the server, for want of a permission
+
+	waiting  atomic.Int64 // bytes of its messages that wait for the reader, at most inbound.topicLimit
+	dropping bool         // more came: its messages are dropped until the reader has come to the place; guarded by inbound.mu
 }
 
 // busStats is what a Bus counts.

@@ -55,6 +55,9 @@ func (r *recorder) Refused(topics []string) {
 	}
 }
 
+func (r *recorder) GapOf(topic string) { r.note("gap of " + topic) }
+func (r *recorder) Full(string) bool   { return false }
+
 // count is how often a line was noted.
 func (r *recorder) count(line string) (n int) {
 	r.mu.Lock()

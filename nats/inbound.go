@@ -3,49 +3,97 @@ package nats
 import (
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	natsgo "github.com/nats-io/nats.go"
 )
 
-// InboxBytes is how many bytes may wait for the reader while the loops do not keep up, unless BoundInbox says otherwise.
-const InboxBytes = 64 << 20
+// Bounds of what waits for the reader while it does not keep up, in bytes, what it has taken included.
+const (
+	// InboxBytes is for all together, unless BoundInbox says otherwise. What comes beyond it is dropped, and a gap of every topic.
+	InboxBytes = 64 << 20
+	// inboundTopicBytes is for one topic, an eighth of all if that is less, so that a flood of it neither takes the room of others nor keeps them waiting. What comes beyond it is dropped, and a gap of that topic.
+	inboundTopicBytes = 8 << 20
+)
 
-// inbound is the queue between the Go chan that nats.go fills, bounded by count, and the reader: it is bounded by bytes.
+// arrival is a message on its way to the reader.
+type arrival struct {
+	msg *natsgo.Msg   // nil: messages of the topic were dropped here
+	of  *subscription // of its topic; nil if it is no topic's
+}
+
+// inbound is the queue between the Go chan that nats.go fills, bounded by count, and the reader: it is bounded by bytes. A topic that has too much waiting is dropped from there on
+// until the reader comes to the place: then a gap of the topic is told, and what comes next is taken again. So nothing that is older than a gap comes after it.
 type inbound struct {
-	limit int // in bytes; a single larger message has room if nothing waits
+	limit, topicLimit int64        // in bytes; a single larger message has room if nothing waits
+	bytes             atomic.Int64 // put and not done
 
-	mu     sync.Mutex
-	more   sync.Cond // there is something, or it is closed
-	queue  []*natsgo.Msg
-	bytes  int
+	mu     sync.Mutex // guards the rest, and dropping of each subscription
+	more   sync.Cond  // there is something, or it is closed
+	queue  []arrival
 	closed bool
 }
 
-func (q *inbound) init() { q.limit, q.more.L = InboxBytes, &q.mu }
+func (q *inbound) init() {
+	q.more.L = &q.mu
+	q.bound(InboxBytes)
+}
 
-// BoundInbox sets how many bytes of messages may wait for the reader; twice as much is held while it works on what it took. What comes beyond it is dropped, and a
-// gap of every topic. Call it before Start.
-func (b *Bus) BoundInbox(bytes int) { b.in.limit = bytes }
+func (q *inbound) bound(bytes int) {
+	q.limit, q.topicLimit = int64(bytes), min(int64(bytes)/8, inboundTopicBytes)
+}
 
-// put appends messages and reports how many there was no room for.
-func (q *inbound) put(batch []*natsgo.Msg) (dropped int) {
+// BoundInbox sets how many bytes of messages may wait for the reader. What comes beyond it is dropped, and a gap of every topic. Call it before Start.
+func (b *Bus) BoundInbox(bytes int) { b.in.bound(bytes) }
+
+// put appends messages. It reports how many there was no room for, and of how many the topic had too much waiting.
+func (q *inbound) put(batch []arrival) (dropped, topicDropped int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for _, m := range batch {
-		size := m.Size()
-		if q.bytes+size > q.limit && len(q.queue) > 0 {
+	for _, a := range batch {
+		size, s := int64(a.msg.Size()), a.of
+		if s != nil && !s.dropping && s.waiting.Load() > 0 && s.waiting.Load()+size > q.topicLimit {
+			s.dropping = true
+			q.queue = append(q.queue, arrival{of: s})
+		}
+		switch {
+		case s != nil && s.dropping:
+			topicDropped++
+			continue
+		case q.bytes.Load() > 0 && q.bytes.Load()+size > q.limit:
 			dropped++
 			continue
+		case s != nil:
+			s.waiting.Add(size)
 		}
-		q.queue = append(q.queue, m)
-		q.bytes += size
+		q.bytes.Add(size)
+		q.queue = append(q.queue, a)
 	}
 	q.more.Signal()
-	return dropped
+	return dropped, topicDropped
+}
+
+// done gives back the room of a message.
+func (q *inbound) done(a arrival) {
+	if a.msg == nil {
+		return
+	}
+	size := int64(a.msg.Size())
+	q.bytes.Add(-size)
+	if a.of != nil {
+		a.of.waiting.Add(-size)
+	}
+}
+
+// resume takes messages of a topic again. Only then is the gap told: what is dropped later is another.
+func (q *inbound) resume(s *subscription) {
+	q.mu.Lock()
+	s.dropping = false
+	q.mu.Unlock()
 }
 
 // take waits for messages and exchanges the queue for empty; nil when closed.
-func (q *inbound) take(empty []*natsgo.Msg) []*natsgo.Msg {
+func (q *inbound) take(empty []arrival) []arrival {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for len(q.queue) == 0 && !q.closed {
@@ -55,7 +103,7 @@ func (q *inbound) take(empty []*natsgo.Msg) []*natsgo.Msg {
 		return nil
 	}
 	got := q.queue
-	q.queue, q.bytes = empty[:0], 0
+	q.queue = empty[:0]
 	return got
 }
 
@@ -68,11 +116,11 @@ func (q *inbound) close() {
 
 // pullAll is the goroutine that empties nats.go's chan. It waits for nothing else, so that the chan is full only if this process gets no CPU.
 func (b *Bus) pullAll() {
-	batch := make([]*natsgo.Msg, 0, 256)
+	batch := make([]arrival, 0, 256)
 	for {
 		select {
 		case m := <-b.msgs:
-			batch = append(batch[:0], m)
+			batch = append(batch[:0], arrival{msg: m})
 		case <-b.quit:
 			return
 		}
@@ -80,29 +128,48 @@ func (b *Bus) pullAll() {
 		for len(batch) < cap(batch) {
 			select {
 			case m := <-b.msgs:
-				batch = append(batch, m)
+				batch = append(batch, arrival{msg: m})
 			default:
 				break more
 			}
 		}
-		if n := b.in.put(batch); n > 0 {
-			b.stats.Dropped[dropInboxFull].Add(int64(n))
+		dropped, topicDropped := b.in.put(b.sort(batch))
+		b.stats.Dropped[dropTopicFull].Add(int64(topicDropped))
+		if dropped > 0 {
+			b.stats.Dropped[dropInboxFull].Add(int64(dropped))
 			b.overflowed()
 		}
 		clear(batch)
 	}
 }
 
+// sort finds the subscriptions of a batch's topics. Messages of a topic that was unsubscribed while they were on their way are left out.
+func (b *Bus) sort(batch []arrival) []arrival {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	kept := batch[:0]
+	for _, a := range batch {
+		if strings.HasPrefix(a.msg.Subject, b.subjects.topic) {
+			if a.of = b.topics[a.msg.Subject]; a.of == nil {
+				continue
+			}
+		}
+		kept = append(kept, a)
+	}
+	return kept
+}
+
 // readAll is the reader goroutine: it alone brings messages to the inbox, in the order of arrival.
 func (b *Bus) readAll() {
-	var batch []*natsgo.Msg
+	var batch []arrival
 	for {
 		if batch = b.in.take(batch); batch == nil {
 			return
 		}
-		for i, m := range batch {
-			b.receive(m)
-			batch[i] = nil
+		for i, a := range batch {
+			b.receive(a)
+			b.in.done(a)
+			batch[i] = arrival{}
 		}
 		if cap(batch) > chanCount {
 			batch = nil // after a burst
@@ -111,17 +178,21 @@ func (b *Bus) readAll() {
 }
 
 // receive finds out what a message is by its subject.
-func (b *Bus) receive(m *natsgo.Msg) {
+func (b *Bus) receive(a arrival) {
+	m := a.msg
+	if m == nil {
+		b.in.resume(a.of)
+		b.inbox.GapOf(a.of.topic)
+		if b.presence != nil {
+			b.presence.GapOf(a.of.topic)
+		}
+		return
+	}
 	b.stats.In.Add(1)
 	subject := m.Subject
 	switch {
-	case strings.HasPrefix(subject, b.subjects.topic):
-		b.mu.Lock()
-		s := b.topics[subject]
-		b.mu.Unlock()
-		if s != nil { // else it was unsubscribed while the message was on its way
-			b.broadcast(s.topic, m)
-		}
+	case a.of != nil:
+		b.broadcast(a.of.topic, m)
 	case strings.HasPrefix(subject, b.requests.prefix):
 		if !b.requests.answered(m) {
 			b.stats.Dropped[dropLateAnswer].Add(1)

@@ -24,6 +24,8 @@ type PresenceInbox interface {
 	Sync(body []byte)
 	// Gap says that messages may have been missed.
 	Gap()
+	// GapOf says that messages of one topic were dropped, after those that Diff has been given.
+	GapOf(topic string)
 }
 
 // GatewayPresence is a gateway's bus as its presence tracker sees it. It implements [presence.TrackerBus].

@@ -1,6 +1,7 @@
 package nats
 
 import (
+	"bytes"
 	"errors"
 	"strings"
 	"unicode/utf8"
@@ -14,8 +15,15 @@ import (
 // maxEvent is the longest event name in bytes.
 const maxEvent = 255
 
+// largeBody is the size in bytes from which a body is so dear to check that it is looked up first whether it will be dropped. The presence service's diffs never are.
+const largeBody = 4 << 10
+
 // broadcast checks a backend's or gateway's publish on a topic and hands it over. It is checked here once, and not by any member.
 func (b *Bus) broadcast(topic string, m *natsgo.Msg) {
+	if len(m.Data) >= largeBody && b.inbox.Full(topic) && !bytes.Contains(m.Data, []byte(`"presence"`)) {
+		b.stats.Dropped[dropTopicFull].Add(1)
+		return
+	}
 	out := &gateway.Broadcast{Topic: topic}
 	var reason dropReason
 	var stamp []byte // of a diff of the presence service

@@ -69,41 +69,6 @@ func TestBeforeNATSIsThere(t *testing.T) {
 	waitFor(t, "the fixed subscriptions", func() bool { return r.count("socket ann") == 1 })
 }
 
-// TestOverflowIsAGap: where the loops do not keep up, what waits is bounded by bytes, the rest is dropped, and the gateway is told.
-func TestOverflowIsAGap(t *testing.T) {
-	t.Parallel()
-	const (
-		limit = 4 << 20
-		size  = 256 << 10
-		total = 2*limit/size + 100 // what the reader took, what waits, and more
-	)
-	url := phxtest.StartNATS(t)
-	r := &recorder{gate: make(chan struct{})}
-	b := dialBus(t, url)
-	b.BoundInbox(limit)
-	runBus(t, b, r)
-	subscribe(t, b, "room:a")
-	nc := backend(t, url)
-	body := []byte(`{"event":"e","payload":{"x":"` + strings.Repeat("y", size) + `"}}`)
-	for range total {
-		if err := nc.Publish("phx.topic.room.a", body); err != nil {
-			t.Fatal(err)
-		}
-	}
-	waitFor(t, "the gap is told", func() bool { return r.count("gap") > 0 })
-	if b.stats.Dropped[dropInboxFull].Load() == 0 {
-		t.Error("a gap, but nothing was counted as dropped")
-	}
-	close(r.gate)
-	waitFor(t, "what comes after", func() bool {
-		publish(t, nc, "phx.topic.room.a", `{"event":"last","payload":{}}`)
-		return r.count("topic room:a last {}") > 0
-	})
-	if n := b.stats.Dropped[dropInboxFull].Load(); n >= total {
-		t.Errorf("%d of %d messages were dropped", n, total)
-	}
-}
-
 // TestReplacedConnection: a connection that nats.go gives up for good is replaced, with all subscriptions.
 func TestReplacedConnection(t *testing.T) {
 	t.Parallel()

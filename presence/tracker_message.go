@@ -64,6 +64,15 @@ func (t *Tracker) Sync(body []byte) {
 // Gap takes it that messages of any topic may have been missed.
 func (t *Tracker) Gap() { t.do(func() { t.checkAll(nil) }) }
 
+// GapOf takes it that messages of one topic were missed. It may wait while the tracker is behind.
+func (t *Tracker) GapOf(topic string) {
+	t.doBounded(func() {
+		if w := t.topics[topic]; w != nil {
+			t.check(w)
+		}
+	})
+}
+
 // ordered carries out a backend's order for a channel.
 func (t *Tracker) ordered(u *Update, reply func([]byte)) {
 	answer := func(seq uint64, err error) {

@@ -10,22 +10,25 @@ import (
 	"time"
 
 	"github.com/gobwas/ws"
-
-	"github.com/phxgate/phxgate/internal/phxtest"
 )
 
-// floodTime is for how long the publisher does not stop.
-const floodTime = 4 * time.Second
+// The flood: for how long, how many messages a second, of how many bytes. With 2,000 members it wants 200 GB written a second, some fifty times what a processor can; the publisher and
+// the NATS server, who share the machine with the clients that measure, need a small part of it.
+const (
+	floodTime    = 4 * time.Second
+	floodRate    = 500
+	floodMessage = 200_000
+)
 
-// floodMessage is the size of what it publishes, in bytes.
-const floodMessage = 200_000
+// floodShare is what one topic may have waiting for the bus's reader, and again for a loop; mailboxBytes is what may wait in between.
+const (
+	floodShare   = 8 << 20
+	mailboxBytes = 64 << 20
+)
 
-// floodPatience bounds the healthy clients' heartbeats here: 2,000 sockets take gigabytes in the flood, from one loop on one processor, which is saturated.
-// phoenix.js waits 30 s (assets/js/phoenix/socket.js, heartbeatIntervalMs).
-const floodPatience = 10 * time.Second
-
-// busInbox: a publisher at full speed floods a topic whose members cannot keep up: half never read, half are read by one goroutine as fast as it can. The gateway has
-// one processor. What it cannot take is dropped and counted, and no member is left guessing: it is aborted, told by phx_error, or still served.
+// busInbox: a publisher floods a topic whose members cannot keep up: half never read, half are read by one goroutine as fast as it can. The gateway has
+// one processor. What is too much is dropped and counted, and no member that reads is left guessing: it is aborted, told by phx_error, or still served. Nobody else notices: neither a gap, nor in
+// the times of heartbeats and of a quiet topic's broadcasts.
 func busInbox(t *testing.T, c *ceilings) {
 	members := sized(2000)
 	a := c.arena(t, "bus inbox", "GOMAXPROCS=1", "GAP_SPREAD=500ms")
@@ -44,12 +47,12 @@ func busInbox(t *testing.T, c *ceilings) {
 		flooding := make(chan struct{})
 		go func() {
 			defer close(flooding)
-			for end := time.Now().Add(floodTime); time.Now().Before(end); published++ {
+			paced(int(floodTime.Seconds()*floodRate), floodRate, func(int) {
 				if err := publisher.Publish("phx.topic.room.flood", body); err != nil {
 					t.Errorf("publish: %v", err)
-					return
 				}
-			}
+				published++
+			})
 		}()
 		for done := false; !done; {
 			select {
@@ -61,13 +64,12 @@ func busInbox(t *testing.T, c *ceilings) {
 		}
 	})
 	m := a.scrape(t)
-	gaps := m.value("phxgate_nats_gaps_total", "")
-	full, slow := m.value("phxgate_nats_dropped_total", `reason="inbox full"`), m.value("phxgate_sockets_ended_total", `cause="slow"`)
-	t.Logf("%d messages published, %d came, %d dropped with the inbox full, %d gaps, %d reconnects, %d slow members aborted, %d channels told to rejoin", published,
-		m.value("phxgate_nats_messages_received_total", ""), full, gaps, m.value("phxgate_nats_reconnects_total", ""), slow,
-		m.value("phxgate_gap_rejoins_total", ""))
-	if full == 0 && slow == 0 {
-		t.Error("neither was the inbox full nor a member slow: nothing was pressed")
+	everybody, slow := m.value("phxgate_nats_gaps_total", ""), m.value("phxgate_sockets_ended_total", `cause="slow"`)
+	queue, loop, gaps := m.value("phxgate_nats_dropped_total", `reason="topic full"`), m.value("phxgate_dropped_total", `reason="topic_full"`), m.value("phxgate_topic_gaps_total", "")
+	t.Logf("%d messages published, %d came, %d dropped before the reader, %d before the loop, %d gaps of the topic, %d of every topic, %d slow members aborted, %d channels told to rejoin",
+		published, m.value("phxgate_nats_messages_received_total", ""), queue, loop, gaps, everybody, slow, m.value("phxgate_gap_rejoins_total", ""))
+	if queue+loop == 0 || gaps == 0 {
+		t.Errorf("%d messages dropped, %d gaps of the topic: nothing was pressed", queue+loop, gaps)
 	}
 
 	// Afterwards: whoever is left and was not told gets what is published now.
@@ -91,17 +93,21 @@ func busInbox(t *testing.T, c *ceilings) {
 	if n := bystanders.count(memberAborted); n > 0 {
 		t.Errorf("%d members of a quiet topic were aborted", n)
 	}
-	if n := bystanders.count(memberServed); gaps > 0 && n > 0 {
+	// Where others take the machine, the NATS server may cut off a gateway that gets no processor to read: a gap of every topic.
+	if n := bystanders.count(memberTold); everybody == 0 && n > 0 {
+		t.Errorf("%d members of a quiet topic were told of a gap that was another's", n)
+	} else if n := bystanders.count(memberServed); everybody > 0 && n > 0 {
 		t.Errorf("%d members of a quiet topic were not told of a gap", n)
 	}
-	waitFor(t, "the members that never read are aborted", func() bool {
-		return a.count(t, "phxgate_sockets_ended_total", `cause="slow"`) >= int64(len(deaf))
-	})
-	// The inbox, what its reader took, and the mailbox: 64 MiB each, the last for the loop's turn too; the collector's double.
-	a.memoryVerdict(idleBytes + 2*4*(64<<20))
+	// The collector lets all double.
+	a.memoryVerdict(idleBytes + 2*(2*floodShare+mailboxBytes))
 	a.mustLive(t)
 	a.wantAnswers()
-	a.wantBelow("heartbeat", a.row.before.heartbeat, a.row.during.heartbeat, phxtest.Scaled(floodPatience))
+	a.wantLatency("heartbeat", a.row.before.heartbeat, a.row.during.heartbeat)
+	a.wantLatency("broadcast", a.row.before.broadcast, a.row.during.broadcast)
+	if n := a.row.before.lost + a.row.during.lost; n > 0 && everybody == 0 {
+		t.Errorf("healthy clients: %d broadcasts never came", n)
+	}
 }
 
 // memberState is what became of a member.

@@ -200,6 +200,7 @@ const scenarios = {
     witness.on("shout");
     await a.leave();
     await a.ends.next();
+    await other.push("echo"); // the client says that it has left before the gateway does
     await b.push("shout", { n: 1 });
     await witness.on("shout").next(); // ann's gateway has handed it out
     await other.push("echo"); // and ann has what was sent to her before
