@@ -104,7 +104,8 @@ func busInbox(t *testing.T, c *ceilings) {
 	a.mustLive(t)
 	a.wantAnswers()
 	a.wantLatency("heartbeat", a.row.before.heartbeat, a.row.during.heartbeat)
-	a.wantLatency("broadcast", a.row.before.broadcast, a.row.during.broadcast)
+	// They take turns with the flood's slices, and with the publisher and NATS for the processors.
+	a.wantBelow("broadcast", a.row.before.broadcast, a.row.during.broadcast, a.row.before.broadcast+phxtest.Scaled(100*time.Millisecond))
 	if n := a.row.before.lost + a.row.during.lost; n > 0 && everybody == 0 {
 		t.Errorf("healthy clients: %d broadcasts never came", n)
 	}
