@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/gobwas/ws"
+
+	"github.com/phxgate/phxgate/internal/phxtest"
 )
 
 // The flood: for how long, how many messages a second, of how many bytes. With 2,000 members it wants 200 GB written a second, some fifty times what a processor can; the publisher and
