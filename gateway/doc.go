@@ -7,11 +7,12 @@
 //	read.go          bytes to frames to messages (websocket.go knows RFC 6455, phx the messages)
 //	dispatch.go      heartbeat, join, leave or event
 //	join.go          a join, from the request to the reply
-//	waiting.go       whose turn it is: what waits behind a join or a call
+//	waiting.go       whose turn it is: what waits behind a join or a call, in a queue of items.go
 //	event.go         what the channel's rule does with an event, and what a backend's answer does
 //	presence.go      the part a channel takes in its topic's presence, and what its client is told of that
 //	control.go       what backends order: pushes, closes, kicks; gap.go: what may have been missed
 //	hub.go           a broadcast from the bus to the loops that have members; its frames are made here
+//	pending.go       a topic's broadcasts until the end of the turn; heavy.go those that take turns
 //	topic.go         fan-out to the members of one loop
 //	send.go, outbox.go  frames to bytes, one write for each socket and turn
 //	close.go         why and how sockets end; channel.go the same for channels

@@ -5,7 +5,7 @@
 // or cut off, and the healthy clients' 99th percentiles (heartbeat round trips, and a broadcast every 20 ms) stay within three times, or 50 ms above, what they were before.
 //
 // A press is paced below what a processor can take, since a processor that is saturated would say nothing about a limit; the flood of the bus inbox is the
-// exception, and has a bound of its own. Where others take much of the machine during a press, times are printed but not judged; memory and counts always are.
+// exception: the gateway is given one processor, and what it wants to be written is far beyond that. Where others take much of the machine during a press, times are printed but not judged; memory and counts always are.
 //
 // The parts:
 //
