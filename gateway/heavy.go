@@ -8,9 +8,10 @@ package gateway
 // What waits meanwhile is bounded for each topic and for all. Beyond that, broadcasts of the topic are dropped until those that wait are out; then its members are told of a
 // gap, and what comes next is taken again: nothing that is older than the gap comes after it.
 
-// Costs are counted in bytes written; a write costs about as much as writeCost bytes.
+// Costs are counted in bytes written; a write costs about as much as writeCost bytes, the end of a socket as abortCost.
 const (
 	writeCost = 4 << 10
+	abortCost = 128 << 10
 	// heavyWork is the cost from which a topic's broadcasts of one turn are heavy: some 5 to 20 ms.
 	heavyWork = 16 << 20
 	// sliceWork is how much of a round is written in a turn: some 2 to 5 ms.
@@ -71,6 +72,9 @@ func (l *loop) flushCost(s *socket) int {
 	}
 	before := o.bytes
 	l.flush(s)
+	if s.state == gone {
+		return abortCost
+	}
 	return writeCost + before - o.bytes
 }
 

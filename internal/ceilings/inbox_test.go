@@ -33,7 +33,7 @@ const (
 // the times of heartbeats and of a quiet topic's broadcasts.
 func busInbox(t *testing.T, c *ceilings) {
 	members := sized(2000)
-	a := c.arena(t, "bus inbox", "GOMAXPROCS=1", "GAP_SPREAD=500ms")
+	a := c.arena(t, "bus inbox", "GOMAXPROCS=1", "GAP_SPREAD=2s")
 	deaf := dial(t, a.addr, members/2, tinyBuffer)
 	deaf.join(t, "room:flood")
 	reading := dial(t, a.addr, members/2, 0)
