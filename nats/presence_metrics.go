@@ -1,12 +1,11 @@
 package nats
 
 import (
-	"context"
-	"errors"
 	"sync/atomic"
 
-	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
+
+	"github.com/phxgate/phxgate/internal/figures"
 )
 
 // presenceStats is what a presence service's bus counts.
@@ -17,32 +16,15 @@ type presenceStats struct {
 
 // RegisterMetrics makes the bus's numbers readable through a meter.
 func (b *PresenceBus) RegisterMetrics(m metric.Meter) error {
-	var err error
-	counter := func(name, help string) metric.Int64ObservableCounter {
-		c, e := m.Int64ObservableCounter(name, metric.WithDescription(help))
-		if e != nil {
-			err = e
-		}
-		return c
-	}
-	reconnects := counter("phxgate.nats.reconnects", "Times the connection to NATS came back.")
-	dropped := counter("phxgate.nats.dropped", "Messages from or to NATS that were dropped, by reason.")
-	filled := counter("phxgate.presence.log.gaps", "Holes in the bucket's log that were filled from its stream.")
-	connected, e := m.Int64ObservableGauge("phxgate.nats.connected", metric.WithDescription("1 while there is a connection to NATS."))
-	if err != nil || e != nil {
-		return errors.Join(err, e)
-	}
-	full := metric.WithAttributes(attribute.String("reason", dropInboxFull.String()))
-	_, err = m.RegisterCallback(func(_ context.Context, o metric.Observer) error {
-		up := int64(0)
+	set := figures.New(m)
+	set.Counter("phxgate.nats.reconnects", "Times the connection to NATS came back.").Is(b.stats.reconnects.Load)
+	set.Counter("phxgate.nats.dropped", "Messages from or to NATS that were dropped, by reason.").Of("reason", dropInboxFull.String(), b.stats.overflows.Load)
+	set.Counter("phxgate.presence.log.gaps", "Holes in the bucket's log that were filled from its stream.").Is(b.bucket.filled.Load)
+	set.Gauge("phxgate.nats.connected", "1 while there is a connection to NATS.").Is(func() int64 {
 		if b.Available() {
-			up = 1
+			return 1
 		}
-		o.ObserveInt64(connected, up)
-		o.ObserveInt64(reconnects, b.stats.reconnects.Load())
-		o.ObserveInt64(dropped, b.stats.overflows.Load(), full)
-		o.ObserveInt64(filled, b.bucket.filled.Load())
-		return nil
-	}, connected, reconnects, dropped, filled)
-	return err
+		return 0
+	})
+	return set.Register()
 }

@@ -1,11 +1,11 @@
 package presence
 
 import (
-	"context"
 	"sync/atomic"
 
-	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
+
+	"github.com/phxgate/phxgate/internal/figures"
 )
 
 // serviceStats is what a replica counts.
@@ -45,50 +45,20 @@ func (s *Service) count() {
 
 // RegisterMetrics makes the replica's figures visible on a meter.
 func (s *Service) RegisterMetrics(m metric.Meter) error {
-	var err error
-	counter := func(name, help string) metric.Int64ObservableCounter {
-		c, e := m.Int64ObservableCounter(name, metric.WithDescription(help))
-		if e != nil {
-			err = e
-		}
-		return c
+	st, set := &s.stats, figures.New(m)
+	set.Counter("phxgate.presence.changes", "Changes of topics that the log brought").Is(st.changes.Load)
+	set.Counter("phxgate.presence.changes.merged", "Changes that went out in the diff of an earlier one").Is(st.merged.Load)
+	set.Counter("phxgate.presence.diffs", "Diffs emitted").Is(st.diffs.Load)
+	set.Counter("phxgate.presence.checks", "Topics that gateways compared, by what they were told").
+		Of("answer", "same", st.checksSame.Load).Of("answer", "state", st.checksFull.Load)
+	set.Counter("phxgate.presence.dropped", "What was left out").Of("reason", "bad record", st.dropped.Load)
+	given := set.Counter("phxgate.presence.gateways.given.up", "Gateways given up, by cause")
+	for i, c := range causes {
+		given.Of("cause", string(c), st.given[i].Load)
 	}
-	gauge := func(name, help string) metric.Int64ObservableGauge {
-		g, e := m.Int64ObservableGauge(name, metric.WithDescription(help))
-		if e != nil {
-			err = e
-		}
-		return g
-	}
-	changes := counter("phxgate.presence.changes", "Changes of topics that the log brought")
-	merged := counter("phxgate.presence.changes.merged", "Changes that went out in the diff of an earlier one")
-	diffs := counter("phxgate.presence.diffs", "Diffs emitted")
-	checks := counter("phxgate.presence.checks", "Topics that gateways compared, by what they were told")
-	dropped := counter("phxgate.presence.dropped", "What was left out")
-	given := counter("phxgate.presence.gateways.given.up", "Gateways given up, by cause")
-	partitions := gauge("phxgate.presence.partitions", "Partitions that this replica owns")
-	gateways := gauge("phxgate.presence.gateways", "Gateways that are registered")
-	topics := gauge("phxgate.presence.topics", "Topics with somebody there, or lately")
-	entries := gauge("phxgate.presence.entries", "Channels and keys that registered gateways track")
-	if err != nil {
-		return err
-	}
-	_, err = m.RegisterCallback(func(_ context.Context, o metric.Observer) error {
-		st := &s.stats
-		o.ObserveInt64(changes, st.changes.Load())
-		o.ObserveInt64(merged, st.merged.Load())
-		o.ObserveInt64(diffs, st.diffs.Load())
-		o.ObserveInt64(checks, st.checksSame.Load(), metric.WithAttributes(attribute.String("answer", "same")))
-		o.ObserveInt64(checks, st.checksFull.Load(), metric.WithAttributes(attribute.String("answer", "state")))
-		o.ObserveInt64(dropped, st.dropped.Load(), metric.WithAttributes(attribute.String("reason", "bad record")))
-		for i, c := range causes {
-			o.ObserveInt64(given, st.given[i].Load(), metric.WithAttributes(attribute.String("cause", string(c))))
-		}
-		o.ObserveInt64(partitions, st.partitions.Load())
-		o.ObserveInt64(gateways, st.gateways.Load())
-		o.ObserveInt64(topics, st.topics.Load())
-		o.ObserveInt64(entries, st.entries.Load())
-		return nil
-	}, changes, merged, diffs, checks, dropped, given, partitions, gateways, topics, entries)
-	return err
+	set.Gauge("phxgate.presence.partitions", "Partitions that this replica owns").Is(st.partitions.Load)
+	set.Gauge("phxgate.presence.gateways", "Gateways that are registered").Is(st.gateways.Load)
+	set.Gauge("phxgate.presence.topics", "Topics with somebody there, or lately").Is(st.topics.Load)
+	set.Gauge("phxgate.presence.entries", "Channels and keys that registered gateways track").Is(st.entries.Load)
+	return set.Register()
 }

@@ -1,11 +1,11 @@
 package presence
 
 import (
-	"context"
 	"sync/atomic"
 
-	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
+
+	"github.com/phxgate/phxgate/internal/figures"
 )
 
 // trackerStats is what a tracker counts.
@@ -26,54 +26,18 @@ func (s *trackerStats) count(t *Tracker) {
 
 // RegisterMetrics makes the tracker's figures visible on a meter.
 func (t *Tracker) RegisterMetrics(m metric.Meter) error {
-	var err error
-	counter := func(name, help string) metric.Int64ObservableCounter {
-		c, e := m.Int64ObservableCounter(name, metric.WithDescription(help))
-		if e != nil {
-			err = e
-		}
-		return c
-	}
-	gauge := func(name, help string) metric.Int64ObservableGauge {
-		g, e := m.Int64ObservableGauge(name, metric.WithDescription(help))
-		if e != nil {
-			err = e
-		}
-		return g
-	}
-	stores := counter("phxgate.presence.stores", "Changes handed to the presence bucket, repetitions included")
-	retries := counter("phxgate.presence.retries", "Changes that were not acknowledged")
-	resets := counter("phxgate.presence.resets", "Times that this gateway was given up and began anew")
-	checks := counter("phxgate.presence.checks", "Topics compared with their owner's")
-	replaced := counter("phxgate.presence.replaced", "Views replaced by their owner's")
-	diffs := counter("phxgate.presence.diffs", "Diffs from the presence service, by how they fit")
-	dropped := counter("phxgate.presence.dropped", "Messages of presence that were dropped")
-	entries := gauge("phxgate.presence.entries", "Channels and keys tracked")
-	waiting := gauge("phxgate.presence.waiting", "Entries that the bucket has yet to be told of")
-	underWay := gauge("phxgate.presence.under.way", "Changes that are not acknowledged yet")
-	views := gauge("phxgate.presence.views", "Topics with channels that watch")
-	if err != nil {
-		return err
-	}
-	_, err = m.RegisterCallback(func(_ context.Context, o metric.Observer) error {
-		s := &t.stats
-		fit := func(word string) metric.MeasurementOption {
-			return metric.WithAttributes(attribute.String("fit", word))
-		}
-		o.ObserveInt64(stores, s.stores.Load())
-		o.ObserveInt64(retries, s.retries.Load())
-		o.ObserveInt64(resets, s.resets.Load())
-		o.ObserveInt64(checks, s.checks.Load())
-		o.ObserveInt64(replaced, s.replaced.Load())
-		o.ObserveInt64(diffs, s.applied.Load(), fit("exact"))
-		o.ObserveInt64(diffs, s.old.Load(), fit("old"))
-		o.ObserveInt64(diffs, s.gaps.Load(), fit("gap"))
-		o.ObserveInt64(dropped, s.bad.Load(), metric.WithAttributes(attribute.String("reason", "bad message")))
-		o.ObserveInt64(entries, s.entries.Load())
-		o.ObserveInt64(waiting, s.dirty.Load())
-		o.ObserveInt64(underWay, s.underWay.Load())
-		o.ObserveInt64(views, s.views.Load())
-		return nil
-	}, stores, retries, resets, checks, replaced, diffs, dropped, entries, waiting, underWay, views)
-	return err
+	st, set := &t.stats, figures.New(m)
+	set.Counter("phxgate.presence.stores", "Changes handed to the presence bucket, repetitions included").Is(st.stores.Load)
+	set.Counter("phxgate.presence.retries", "Changes that were not acknowledged").Is(st.retries.Load)
+	set.Counter("phxgate.presence.resets", "Times that this gateway was given up and began anew").Is(st.resets.Load)
+	set.Counter("phxgate.presence.checks", "Topics compared with their owner's").Is(st.checks.Load)
+	set.Counter("phxgate.presence.replaced", "Views replaced by their owner's").Is(st.replaced.Load)
+	set.Counter("phxgate.presence.diffs", "Diffs from the presence service, by how they fit").
+		Of("fit", "exact", st.applied.Load).Of("fit", "old", st.old.Load).Of("fit", "gap", st.gaps.Load)
+	set.Counter("phxgate.presence.dropped", "Messages of presence that were dropped").Of("reason", "bad message", st.bad.Load)
+	set.Gauge("phxgate.presence.entries", "Channels and keys tracked").Is(st.entries.Load)
+	set.Gauge("phxgate.presence.waiting", "Entries that the bucket has yet to be told of").Is(st.dirty.Load)
+	set.Gauge("phxgate.presence.under.way", "Changes that are not acknowledged yet").Is(st.underWay.Load)
+	set.Gauge("phxgate.presence.views", "Topics with channels that watch").Is(st.views.Load)
+	return set.Register()
 }
