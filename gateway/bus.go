@@ -61,7 +61,7 @@ type Presence interface {
 	// Update merges those members of changes, a JSON object that is valid during the call only, that fields names into the channel's meta. done is called once, on any goroutine, with
 	// nil if that was accepted; the error's text is for the client, whose next event waits for it.
 	Update(channel string, fields []string, changes []byte, done func(error))
-	// Leave ends a channel's part. lingers: it ended for no fault of its user, who may be back.
+	// Leave ends a channel's part. lingers: it ended for no fault of its user, who may be back. A second Leave, without, says that he will not be.
 	Leave(channel string, lingers bool)
 	// Drain is called before the first socket of a draining gateway is closed. It may wait for limit, at most half a second.
 	Drain(limit time.Duration)

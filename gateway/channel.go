@@ -165,6 +165,7 @@ func (l *loop) endChannels(s *socket, c cause) {
 		l.draining[ch] = l.after(drainFor)
 		l.resume(ch)
 	}
+	l.endLingers(s, c)
 }
 
 // drainFor is how long events that came before the end of a socket are still handed over (contract, "Events from clients").

@@ -104,6 +104,7 @@ func (l *loop) withoutChannel(s *socket, it item, topic string) {
 	case itemJoin:
 		l.join(s, it, topic, nil)
 	case itemLeave:
+		l.endLinger(s, topic)
 		l.reply(s, it.joinRef, it.ref, topic, "ok", emptyObject)
 	default:
 		l.reply(s, "", it.ref, topic, "error", reasonBody(reasonUnmatchedTopic))

@@ -97,6 +97,7 @@ func (l *loop) joinDecided(ch *channel, d *JoinDecision, err error) {
 		l.srv.warn("join not decided", "channel", ch.id(), "err", err)
 		l.refuseJoin(ch, reasonBody(reasonAuthzUnavailable), joinUnavailable)
 	case !d.OK:
+		l.endLinger(ch.socket, ch.topic.name)
 		l.refuseJoin(ch, d.Response, joinRefused)
 	case !d.ExpiresAt.IsZero() && !d.ExpiresAt.After(time.Now()):
 		l.refuseJoin(ch, reasonBody(reasonUnauthorized), joinRefused)
@@ -141,6 +142,9 @@ func (l *loop) tryJoin(ch *channel) {
 		l.notice(s, *m.replaces, ch.topic.name, "phx_close", emptyObject)
 	}
 	l.joinPresence(ch, part)
+	if s.id == "" {
+		l.endLinger(s, ch.topic.name)
+	}
 	params := m.params
 	m.decision, m.replaces, m.ref = nil, nil, ""
 	if rule := l.ruleOf(ch); rule == nil || !rule.NeedsParams() {

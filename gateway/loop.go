@@ -55,6 +55,8 @@ type loop struct {
 	draining map[*channel]tick  // channels whose socket is gone and that still have events, with their deadline
 	gaps     map[tick][]gapped
 
+	lingering map[*socket][]lingering // what may be over before PRESENCE_LINGER
+
 	scratch    []byte // what was read
 	gather     []byte // frames that are written together
 	headReader *bufio.Reader
@@ -73,7 +75,8 @@ func newLoop(srv *Server, id int) (*loop, error) {
 	l := &loop{
 		srv: srv, id: id, poller: p, mailbox: newMailbox(p.wake), stats: srv.stats, now: srv.tick(),
 		ids: map[string]*socket{}, excluded: map[*channel][]int{}, draining: map[*channel]tick{}, gaps: map[tick][]gapped{},
-		scratch: make([]byte, scratchBytes), gather: make([]byte, gatherBytes), headReader: newHeadReader(),
+		lingering: map[*socket][]lingering{},
+		scratch:   make([]byte, scratchBytes), gather: make([]byte, gatherBytes), headReader: newHeadReader(),
 	}
 	return l, nil
 }

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/phxgate/phxgate/gateway/phx"
 	"github.com/phxgate/phxgate/gateway/rules"
@@ -81,6 +82,47 @@ func (l *loop) leavePresence(ch *channel, reason string) {
 	ch.present = false
 	lingers := reason == leftGap || reason == leftExpired || reason == leftDrained
 	l.srv.cfg.Presence.Leave(ch.id(), lingers)
+	if lingers {
+		l.lingers(ch)
+	}
+}
+
+// lingering is a channel that this side ended, while the socket stays, and whose presence waits for its user.
+type lingering struct{ topic, channel string }
+
+// lingers notes a channel, the last one of each topic, and of those no more than a socket may have channels.
+func (l *loop) lingers(ch *channel) {
+	list := slices.DeleteFunc(l.lingering[ch.socket], func(c lingering) bool { return c.topic == ch.topic.name })
+	if len(list) >= l.srv.cfg.MaxChannelsPerSocket {
+		list = slices.Delete(list, 0, 1)
+	}
+	l.lingering[ch.socket] = append(list, lingering{ch.topic.name, ch.id()})
+}
+
+// endLinger: what lingers of a topic on a socket is over. Its client has left, the authz service does not let it back in, or it is back as a channel that cannot take the old one's
+// place, since its socket is anonymous.
+func (l *loop) endLinger(s *socket, topic string) {
+	list := l.lingering[s]
+	i := slices.IndexFunc(list, func(c lingering) bool { return c.topic == topic })
+	if i < 0 {
+		return
+	}
+	l.srv.cfg.Presence.Leave(list[i].channel, false)
+	if list = slices.Delete(list, i, i+1); len(list) == 0 {
+		delete(l.lingering, s)
+	} else {
+		l.lingering[s] = list
+	}
+}
+
+// endLingers: a socket ends. Unless this side ended it, its user is gone.
+func (l *loop) endLingers(s *socket, c cause) {
+	if c.left() == leftDisconnected {
+		for _, ch := range l.lingering[s] {
+			l.srv.cfg.Presence.Leave(ch.channel, false)
+		}
+	}
+	delete(l.lingering, s)
 }
 
 // updatePresence hands over what a client's event changes in its own meta. What is behind the event waits for the answer, which is made in this process: so replies keep the order of

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -77,6 +78,56 @@ func TestPresenceLeaves(t *testing.T) {
 		if plain.state != ended {
 			l.closeSocket(plain.socket, causeDrain)
 			p.want(t) // it never took part
+		}
+	}
+}
+
+// TestLingerIsOver: presence is told when a user whose channel was ended by a gap will not be back, or is back and cannot be known.
+func TestLingerIsOver(t *testing.T) {
+	for name, tc := range map[string]struct {
+		id   string
+		over bool
+		then func(l *loop, b *fakeBus, s *socket)
+	}{
+		"its leave was under way": {"u:7", true, func(l *loop, _ *fakeBus, s *socket) {
+			l.feed(s, clientText(`["1","2","room:a","phx_leave",{}]`))
+		}},
+		"a leave of another topic": {"u:7", false, func(l *loop, _ *fakeBus, s *socket) {
+			l.feed(s, clientText(`["1","2","room:b","phx_leave",{}]`))
+		}},
+		"its socket ends":               {"u:7", true, func(l *loop, _ *fakeBus, s *socket) { l.peerGone(s) }},
+		"its socket is closed":          {"u:7", true, func(l *loop, _ *fakeBus, s *socket) { l.closeSocket(s, causeIdle) }},
+		"the gateway drains":            {"u:7", false, func(l *loop, _ *fakeBus, s *socket) { l.closeSocket(s, causeDrain) }},
+		"it is back":                    {"u:7", false, func(l *loop, b *fakeBus, s *socket) { joinWith(l, b, s, "room:a", `{}`) }},
+		"it is back, and was anonymous": {"", true, func(l *loop, b *fakeBus, s *socket) { joinWith(l, b, s, "room:a", `{}`) }},
+		"it may not come back": {"u:7", true, func(l *loop, b *fakeBus, s *socket) {
+			l.feed(s, clientText(`["2","2","room:a","phx_join",{}]`))
+			l.joinDecided(s.channelOf("room:a"), &JoinDecision{Response: emptyObject}, nil)
+		}},
+		"it comes back while NATS is away": {"u:7", false, func(l *loop, b *fakeBus, s *socket) {
+			b.away = true
+			l.feed(s, clientText(`["2","2","room:a","phx_join",{}]`))
+		}},
+	} {
+		l, bus, p := newPresenceLoop(t, nil)
+		s := openSocket(l, keeping(), phx.V2)
+		if tc.id != "" {
+			l.setID(s, tc.id)
+		}
+		id := join(t, l, bus, s, "room:a").id()
+		l.srv.Gap(nil)
+		turn(l)
+		l.now = l.after(l.srv.cfg.GapSpread) + 1
+		l.tickGaps()
+		p.lines = nil
+		tc.then(l, bus, s)
+		turn(l)
+		if got := slices.Contains(p.lines, "leave "+id+", lingers: false"); got != tc.over {
+			t.Errorf("%s: over %t, want %t: %q", name, got, tc.over, p.lines)
+		}
+		l.peerGone(s)
+		if len(l.lingering) != 0 {
+			t.Errorf("%s: %v is kept", name, l.lingering)
 		}
 	}
 }

@@ -206,11 +206,14 @@ func (t *Tracker) Update(channel string, fields []string, changes []byte, done f
 	})
 }
 
-// Leave ends a channel's part. lingers: it ended for no fault of its user, who may be back.
+// Leave ends a channel's part. lingers: it ended for no fault of its user, who may be back. A second Leave, without, says that he will not be.
 func (t *Tracker) Leave(channel string, lingers bool) {
 	t.do(func() {
 		m := t.channels[channel]
 		if m == nil {
+			if !lingers {
+				t.giveUp(channel)
+			}
 			return
 		}
 		delete(t.channels, channel)

@@ -54,12 +54,12 @@ type trackedEntries struct {
 	dirty    []*tracked // to be handed to the bus: changes to be repeated first, then in the order in which they came to differ
 	retries  []*tracked // whose change was not acknowledged and is to be repeated after a pause
 	underWay int
-	away     map[*tracked]struct{} // lingering
+	away     map[string][]*tracked // lingering, by the channel that ended
 	places   map[place][]*tracked  // the lingering ones that a user may come back to, the oldest first
 }
 
 func (e *trackedEntries) init() {
-	e.all, e.away, e.places = map[string]*tracked{}, map[*tracked]struct{}{}, map[place][]*tracked{}
+	e.all, e.away, e.places = map[string]*tracked{}, map[string][]*tracked{}, map[place][]*tracked{}
 }
 
 // settled reports whether the bucket has everything as it is to be.

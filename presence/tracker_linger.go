@@ -13,7 +13,7 @@ func (t *Tracker) linger(e *tracked) {
 	e.member = nil
 	e.until = time.Now().Add(t.cfg.Linger)
 	e.value.Lingers = true
-	t.entries.away[e] = struct{}{}
+	t.entries.away[e.value.Channel] = append(t.entries.away[e.value.Channel], e)
 	if e.value.Socket != "" { // nobody can be known to be an anonymous socket's user
 		t.entries.places[e.place()] = append(t.entries.places[e.place()], e)
 	}
@@ -25,22 +25,34 @@ func (t *Tracker) linger(e *tracked) {
 // back ends an entry's linger.
 func (t *Tracker) back(e *tracked) {
 	e.value.Lingers = false
-	delete(t.entries.away, e)
-	left := slices.DeleteFunc(t.entries.places[e.place()], func(o *tracked) bool { return o == e })
+	without(t.entries.away, e.value.Channel, e)
+	without(t.entries.places, e.place(), e)
+}
+
+// without takes an entry out of those under a key.
+func without[K comparable](m map[K][]*tracked, key K, e *tracked) {
+	left := slices.DeleteFunc(m[key], func(o *tracked) bool { return o == e })
 	if len(left) == 0 {
-		delete(t.entries.places, e.place())
+		delete(m, key)
 	} else {
-		t.entries.places[e.place()] = left
+		m[key] = left
 	}
 }
 
 func (e *tracked) place() place { return place{e.topic, e.value.Key, e.value.Socket} }
 
+// giveUp removes what lingers of a channel whose user will not be back.
+func (t *Tracker) giveUp(channel string) {
+	for _, e := range slices.Clone(t.entries.away[channel]) {
+		t.remove(e, nil)
+	}
+}
+
 // expire removes what lingered long enough.
 func (t *Tracker) expire(now time.Time) {
-	for e := range t.entries.away {
-		if now.After(e.until) {
-			t.remove(e, nil)
+	for channel, entries := range t.entries.away {
+		if now.After(entries[0].until) { // all of a channel began at once
+			t.giveUp(channel)
 		}
 	}
 }

@@ -119,6 +119,30 @@ func TestNoReturn(t *testing.T) {
 	}
 }
 
+// TestLingerEnds: a second end, of a channel whose user will not be back, is an end at once; it means nothing where the place was taken, or the channel is unknown.
+func TestLingerEnds(t *testing.T) {
+	bubble(t, lingerFor, func(t *testing.T, f *fleet, g *fakeGateway) {
+		g.join("c1", "room:1", ann)
+		g.join("c2", "room:1", joining{key: "bob"})
+		f.pass(time.Second)
+		g.leave("c1", true)
+		g.leave("c2", true)
+		f.pass(time.Second)
+		f.wantSeen("room:1", `ann {"name":"Ann"}`, "bob {}")
+		g.leave("c2", false)
+		f.pass(100 * time.Millisecond)
+		f.wantSeen("room:1", `ann {"name":"Ann"}`)
+		g.join("c3", "room:1", ann)
+		g.leave("c1", false)
+		g.leave("c2", false)
+		f.pass(2 * lingerFor)
+		f.wantSeen("room:1", `ann {"name":"Ann"}`)
+		g.leave("c3", false)
+		f.pass(time.Second)
+		f.wantSeen("room:1")
+	})
+}
+
 // TestReturnAnonymous: nobody can be known to be an anonymous socket's user.
 func TestReturnAnonymous(t *testing.T) {
 	bubble(t, lingerFor, func(t *testing.T, f *fleet, g *fakeGateway) {

@@ -19,7 +19,7 @@ const (
 	personCount  = 300
 	roomCount    = 12
 	roomsEach    = 2
-	actsEvery    = 400 * time.Millisecond // of one person
+	actsEvery    = 200 * time.Millisecond // of one person
 	flitFraction = 4                      // one act in so many is to come and go at once
 )
 
