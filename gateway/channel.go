@@ -125,9 +125,6 @@ func (l *loop) endChannel(ch *channel, reason string) {
 func (l *loop) removeChannel(ch *channel) {
 	if ch.state != draining {
 		member := ch.member >= 0
-		if p := ch.topic.pending; p != nil {
-			delete(p.ahead, ch)
-		}
 		if member {
 			ch.topic.removeMember(ch)
 			l.stats.channels.add(-1)

@@ -44,7 +44,7 @@ func (l *loop) addHeavy(p *pending) {
 // hasRoom reports whether a heavy topic may have another broadcast waiting.
 func (l *loop) hasRoom(p *pending, size int) bool {
 	most := min(max(heavyTopicWork/max(len(p.topic.members), 1), l.srv.cfg.OutboundBytes), heavyTopicBytes)
-	return !p.missed && p.bytes+size <= most && l.heavyBytes+size <= heavyBytes
+	return !p.missed && p.bytes+size <= most && len(p.list) < mailboxCount && l.heavyBytes+size <= heavyBytes
 }
 
 // flushHeavy writes a slice of the round, and begins the next if there is none. It reports whether nothing is left to do.
@@ -127,7 +127,7 @@ func (l *loop) advance(p *pending, ch *channel) {
 	p.ahead[ch] = len(p.list)
 }
 
-// skipAhead excludes from a batch, the first of p.list, those who must not get all of it.
+// skipAhead excludes from a batch, the first of p.list, those who must not get all of it. Some may be no members any more.
 func (l *loop) skipAhead(p *pending, batch int) {
 	for ch, n := range p.ahead {
 		ch.excluded = true
