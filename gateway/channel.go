@@ -58,6 +58,8 @@ type channelMore struct {
 	events    map[string]struct{} // events that the client may send; nil: all
 	limiter   *limiter
 	expires   tick // 0: never
+	class     *class
+	classed   []byte // the assigns that class is of
 }
 
 // joinRef is the join_ref exactly as the join had it.
@@ -79,7 +81,7 @@ func (ch *channel) extra() *channelMore {
 // trim lets an empty ch.more go.
 func (ch *channel) trim() {
 	m := ch.more
-	if m != nil && m.waiting.n == 0 && m.params == nil && m.events == nil && m.limiter == nil && m.expires == 0 {
+	if m != nil && m.waiting.n == 0 && m.params == nil && m.events == nil && m.limiter == nil && m.expires == 0 && m.class == nil {
 		ch.more = nil
 	}
 }
@@ -132,8 +134,12 @@ func (l *loop) removeChannel(ch *channel) {
 		l.srv.hub.release(l, ch.topic, ch.socket.serializer, member)
 		ch.socket.remove(ch)
 	}
-	if ch.more != nil {
-		l.charge(ch, -ch.more.charged)
+	if m := ch.more; m != nil {
+		l.charge(ch, -m.charged)
+		if m.class != nil {
+			l.srv.hub.declassify(m.class)
+			m.class, m.classed = nil, nil
+		}
 	}
 	ch.state = ended
 }

@@ -80,16 +80,20 @@ func (l *loop) flushCost(s *socket) int {
 
 // nextRound gives the members of the first heavy topic the next of its broadcasts.
 func (l *loop) nextRound() {
-	if len(l.heavy) == 0 {
-		return
-	}
-	p := l.heavy[0]
-	l.heavy[0] = nil
-	l.heavy = l.heavy[1:]
+	var p *pending
 	n, bytes := 0, 0
-	for n < len(p.list) && (n == 0 || bytes+p.list[n].size <= l.roundBytes()) {
-		bytes += p.list[n].size
-		n++
+	for n == 0 {
+		if len(l.heavy) == 0 {
+			return
+		}
+		p = l.heavy[0]
+		l.heavy[0] = nil
+		l.heavy = l.heavy[1:]
+		for n < len(p.list) && p.list[n].ready() && (n == 0 || bytes+p.list[n].size <= l.roundBytes()) {
+			bytes += p.list[n].size
+			n++
+		}
+		p.parked = n == 0
 	}
 	l.heavyBytes -= bytes
 	last := n == len(p.list)
@@ -112,9 +116,15 @@ func (l *loop) nextRound() {
 func (l *loop) advance(p *pending, ch *channel) {
 	if ch.member >= 0 {
 		for _, e := range p.list[p.ahead[ch]:] {
-			switch f := e.frame(ch.socket.serializer); {
-			case l.sender(p.topic, e) == ch:
-			case f == nil:
+			if l.sender(p.topic, e) == ch {
+				continue
+			}
+			v := l.verdict(ch, e, nil)
+			if v == nil {
+				continue
+			}
+			switch f := v.frame(ch.socket.serializer); f {
+			case nil:
 				l.stats.dropped.add(droppedBinaryV1, 1)
 			default:
 				l.send(ch.socket, f)

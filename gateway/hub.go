@@ -1,10 +1,12 @@
 package gateway
 
 import (
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/phxgate/phxgate/gateway/phx"
+	"github.com/phxgate/phxgate/gateway/rules"
 	"github.com/phxgate/phxgate/internal/planted"
 )
 
@@ -29,6 +31,9 @@ type hubTopic struct {
 	gaps      int                       // that were told
 	dead      bool                      // taken out of the table
 	waiting   []func(error)             // joins that wait for a confirmation; it was asked for if there are any
+
+	ruleSet *rules.Set   // that filter is of
+	filter  *topicFilter // nil: every member gets every broadcast
 }
 
 func newHub(bus Bus, linger time.Duration) *hub {
@@ -226,6 +231,10 @@ func (srv *Server) broadcast(e *encoded) {
 		return
 	}
 	members := ht.members
+	filter := srv.filterOf(ht)
+	if filter != nil && !e.kept {
+		e.filter = &undecided{srv: srv, deliver: filter.deliver, classes: filter.list()}
+	}
 	var few [8]*topic
 	local := append(few[:0], ht.local...)
 	h.mu.Unlock()
@@ -235,11 +244,31 @@ func (srv *Server) broadcast(e *encoded) {
 			e.frames[s] = encodeBroadcast(phx.Serializer(s), b)
 			e.size = max(e.size, len(e.frames[s]))
 			size += len(e.frames[s])
+			if e.filter != nil {
+				e.filter.serializers[s] = true
+			}
 		}
+	}
+	if e.filter != nil && !srv.filters.add(&filter.queue, e, srv.tellDecided(local)) {
+		srv.GapOf(b.Topic)
+		srv.stats.dropped.add(droppedTopicFull, 1)
+		return
 	}
 	for i, t := range local {
 		if t != nil {
 			srv.loops[i].mailbox.postBounded(&delivery{t, e}, size)
+		}
+	}
+}
+
+// tellDecided returns what tells the loops that have a topic. It never waits: each such mail was waited for.
+func (srv *Server) tellDecided(local []*topic) func() {
+	local = slices.Clone(local)
+	return func() {
+		for i, t := range local {
+			if t != nil {
+				srv.loops[i].mailbox.post(decided{t})
+			}
 		}
 	}
 }

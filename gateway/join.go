@@ -30,10 +30,11 @@ func (l *loop) join(s *socket, it item, topicName string, replaces *phx.Ref) {
 	case len(s.channels) >= l.srv.cfg.MaxChannelsPerSocket:
 		refuse(it.joinRef, reasonBody(reasonTooManyChannels), joinRefused)
 		return
-	case rule.Join == rules.JoinDeny:
+	case rule.Join == rules.JoinDeny, rule.Join == rules.JoinIf && !l.allows(rule, s, topicName, it.payload):
+		l.endLinger(s, topicName)
 		refuse(it.joinRef, reasonBody(reasonUnauthorized), joinRefused)
 		return
-	case rule.Join == rules.JoinAllow && !l.srv.bus.Available():
+	case rule.Join != rules.JoinAuthz && !l.srv.bus.Available():
 		refuse(it.joinRef, reasonBody(reasonUnavailable), joinUnavailable)
 		return
 	}
@@ -48,7 +49,7 @@ func (l *loop) join(s *socket, it item, topicName string, replaces *phx.Ref) {
 	ch.topic, confirmed = l.srv.hub.acquire(topicName, l, l.waitFor(ch))
 	ch.more.confirmed = confirmed
 	s.channels = append(s.channels, ch)
-	if rule.Join == rules.JoinAllow {
+	if rule.Join != rules.JoinAuthz {
 		ch.more.decision = &JoinDecision{OK: true, Response: emptyObject, Assigns: s.assigns}
 		l.tryJoin(ch)
 		return
@@ -59,6 +60,17 @@ func (l *loop) join(s *socket, it item, topicName string, replaces *phx.Ref) {
 	}, func(d *JoinDecision, err error) {
 		l.mailbox.post(mailFunc(func(l *loop) { l.joinDecided(ch, d, err) }))
 	})
+}
+
+// allows asks the rule's condition; one that fails refuses.
+func (l *loop) allows(rule *rules.Rule, s *socket, topic string, params []byte) bool {
+	ok, err := rule.If.Allows(&rules.Joiner{
+		Topic: topic, Params: params, Assigns: s.assigns, SocketID: s.id, Transport: "websocket", Peer: s.peer.String(),
+	})
+	if err != nil {
+		l.srv.warn("join refused: the rule's condition failed", "topic", topic, "line", rule.Line, "err", err)
+	}
+	return ok && err == nil
 }
 
 // waitFor brings the answer to a join's wait for its topic's subscription to the loop.
@@ -144,6 +156,9 @@ func (l *loop) tryJoin(ch *channel) {
 	l.joinPresence(ch, part)
 	if s.id == "" {
 		l.endLinger(s, ch.topic.name)
+	}
+	if rule := l.ruleOf(ch); rule != nil && rule.Deliver != nil {
+		l.classOf(ch, rule.Deliver)
 	}
 	params := m.params
 	m.decision, m.replaces, m.ref = nil, nil, ""

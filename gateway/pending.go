@@ -7,7 +7,8 @@ type pending struct {
 	list  []*encoded
 	bytes int // of the frames in list, each once
 
-	heavy  bool // it is among loop.heavy
+	heavy  bool // it is among loop.heavy, or parked
+	parked bool // its first broadcast is being decided about (filter.go)
 	missed bool // something was dropped behind list: members are told when list is out, and until then all else is dropped too
 	// ahead says of channels how many of list they must not get: they were given them before the others, or joined later.
 	ahead map[*channel]int
@@ -21,6 +22,9 @@ type delivery struct {
 
 func (d *delivery) deliver(l *loop) {
 	p := l.pendingOf(d.t)
+	if d.e.filter != nil && !p.heavy {
+		l.addHeavy(p)
+	}
 	switch {
 	case !p.heavy:
 		l.work += d.e.size * len(d.t.members)
@@ -91,12 +95,13 @@ func (l *loop) flushFor(ch *channel) {
 
 // flushPending fans out the first n broadcasts and, after the last, lets p go.
 func (l *loop) flushPending(p *pending, n int) {
+	withheld := 0
 	for rest := p.list[:n]; len(rest) > 0; {
 		k := l.batch(rest)
-		l.fanOut(p, rest[:k])
+		withheld += l.fanOut(p, rest[:k])
 		rest = rest[k:]
 	}
-	l.stats.deliveries.add(len(p.topic.members) * n)
+	l.stats.deliveries.add(len(p.topic.members)*n - withheld)
 	for _, e := range p.list[:n] {
 		p.bytes -= e.size
 	}

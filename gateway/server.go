@@ -39,6 +39,7 @@ type Server struct {
 
 	streams  sync.WaitGroup // goroutines of sockets that are streams
 	warnings *rate.Limiter  // of log lines that a client can cause
+	filters  filterPool
 }
 
 var _ Inbox = (*Server)(nil)
@@ -60,6 +61,7 @@ func New(cfg Config, bus Bus, authorizer Authorizer) (*Server, error) {
 	srv := &Server{
 		cfg: cfg, log: cfg.Log, bus: bus, authorizer: authorizer, stats: newStats(), started: time.Now(),
 		hub: newHub(bus, cfg.TopicLinger), warnings: rate.NewLimiter(5, 20),
+		filters: filterPool{most: runtime.GOMAXPROCS(0)},
 	}
 	srv.rules.Store(cfg.Rules)
 	for i := range cfg.Loops {

@@ -25,6 +25,7 @@ type stats struct {
 	connects           labelled // by outcome
 	joins              labelled // by outcome
 	events             labelled // by what the rule said
+	decisions          labelled // of rules' deliver, by outcome
 	dropped            labelled // by reason
 }
 
@@ -70,7 +71,16 @@ const (
 	droppedDrainTimeout        // events of a socket that ended, not handed over in 10 s
 	droppedJoined              // phx.joined that could not be published
 	droppedLeft                // phx.left that could not be published
-	droppedTopicFull           // a broadcast of a topic that had too much waiting on a loop
+	droppedTopicFull           // a broadcast of a topic that had too much waiting
+	droppedDeliver             // a broadcast that a rule's deliver failed on, for members of equal inputs
+)
+
+// What a rule's deliver decided.
+const (
+	decisionDelivered = iota
+	decisionReplaced
+	decisionWithheld
+	decisionFailed
 )
 
 func newStats() *stats {
@@ -80,6 +90,7 @@ func newStats() *stats {
 		joins:        newLabelled("ok", "refused", "unmatched", "unavailable"),
 		events:       newLabelled("refused", "broadcast", "broadcast_from", "call", "cast", "presence_update"),
 		dropped: newLabelled("stale_join_ref", "overloaded", "binary_to_v1", "binary_field", "no_channel", "bad_reply", "assigns_too_large",
-			"drain_timeout", "joined_not_published", "left_not_published", "topic_full"),
+			"drain_timeout", "joined_not_published", "left_not_published", "topic_full", "deliver_failed"),
+		decisions: newLabelled("delivered", "replaced", "withheld", "failed"),
 	}
 }

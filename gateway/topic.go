@@ -26,7 +26,8 @@ type encoded struct {
 	// from is the sending channel, where it is one of this gateway's.
 	from    channelID
 	hasFrom bool
-	kept    bool // never dropped for want of room: whoever made it bounds how many there are
+	kept    bool       // never dropped for want of room: whoever made it bounds how many there are
+	filter  *undecided // nil: every member gets it
 }
 
 // frame returns the broadcast's frame for a serializer, nil where the form does not exist: bytes for V1.
@@ -72,19 +73,34 @@ func (l *loop) batch(pending []*encoded) int {
 	return len(pending)
 }
 
-// fanOut gives broadcasts to every member, as one slice that all of them share.
-func (l *loop) fanOut(p *pending, batch []*encoded) {
+// fanOut gives broadcasts to every member, as one slice that all of them share, unless there is something to filter. withheld counts what rules kept from members.
+func (l *loop) fanOut(p *pending, batch []*encoded) (withheld int) {
 	t := p.topic
-	var joined [phx.NumSerializers][]byte
-	var made [phx.NumSerializers]bool
+	filtered := false
 	l.skipAhead(p, len(batch))
 	for i, e := range batch {
+		filtered = filtered || e.filter != nil
 		if ch := l.sender(t, e); ch != nil && len(l.excluded[ch]) <= i { // else it is ahead of this one
 			ch.excluded = true
 			l.excluded[ch] = append(l.excluded[ch], i)
 		}
 	}
-	withheld := 0
+	if filtered {
+		withheld = l.fanOutFiltered(t, batch)
+	} else {
+		l.fanOutToAll(t, batch)
+	}
+	for ch := range l.excluded {
+		ch.excluded = false
+	}
+	clear(l.excluded)
+	return withheld
+}
+
+func (l *loop) fanOutToAll(t *topic, batch []*encoded) {
+	var joined [phx.NumSerializers][]byte
+	var made [phx.NumSerializers]bool
+	noForm := 0
 	for _, ch := range t.members {
 		s := ch.socket
 		if !made[s.serializer] {
@@ -92,19 +108,15 @@ func (l *loop) fanOut(p *pending, batch []*encoded) {
 		}
 		switch f := joined[s.serializer]; {
 		case f == nil:
-			withheld++
+			noForm++
 		case ch.excluded:
 			l.sendWithout(ch, batch, f)
 		default:
 			l.send(s, f)
 		}
 	}
-	for ch := range l.excluded {
-		ch.excluded = false
-	}
-	clear(l.excluded)
-	if withheld > 0 {
-		l.stats.dropped.add(droppedBinaryV1, withheld)
+	if noForm > 0 {
+		l.stats.dropped.add(droppedBinaryV1, noForm)
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"io"
 	"math"
 	"os"
+	"slices"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -41,7 +43,7 @@ var (
 	fileShape = shape{name: "the file", known: []string{"channels"}, required: []string{"channels"}}
 	ruleShape = shape{
 		name:     "a rule",
-		known:    []string{"topic", "join", "events", "on_gap", "limits", "presence"},
+		known:    []string{"topic", "join", "events", "on_gap", "limits", "presence", "deliver"},
 		required: []string{"topic"},
 		later:    []string{"history"},
 	}
@@ -70,13 +72,13 @@ func (p *parser) rule(n *yaml.Node) *Rule {
 		case "topic":
 			r.Topic = p.pattern(value, key.Value, checkTopic)
 		case "join":
-			if i, ok := p.word(value, key.Value, joinWords); ok {
-				r.Join = Join(i)
-			}
+			r.Join, r.If = p.join(value)
 		case "on_gap":
 			if i, ok := p.word(value, key.Value, gapWords); ok {
 				r.OnGap = Gap(i)
 			}
+		case "deliver":
+			r.Deliver = p.deliver(value)
 		case "limits":
 			r.Limits = p.limits(value)
 		case "presence":
@@ -87,10 +89,40 @@ func (p *parser) rule(n *yaml.Node) *Rule {
 			}
 		}
 	})
-	if presenceKey != nil && r.Join != JoinAllow {
-		p.wrong(presenceKey.Line, `presence: "key" goes with join: allow only; the authz service names the key in its join reply`)
+	if presenceKey != nil && r.Join != JoinAllow && r.Join != JoinIf {
+		p.wrong(presenceKey.Line, `presence: "key" goes with join: allow or an expression only; the authz service names the key in its join reply`)
 	}
 	return r
+}
+
+// join returns who decides: one of the words, or an expression.
+func (p *parser) join(n *yaml.Node) (Join, *Condition) {
+	if i := slices.Index(joinWords, n.Value); i >= 0 && typeName(n) == "a string" {
+		return Join(i), nil
+	}
+	text, ok := p.text(n, "join")
+	if !ok {
+		return JoinDeny, nil
+	}
+	condition, err := compileCondition(text)
+	if err != nil {
+		p.wrong(n.Line, `"join" must be one of %s, or a CEL expression, not %.80q: %v`, strings.Join(joinWords, ", "), text, err)
+		return JoinDeny, nil
+	}
+	return JoinIf, condition
+}
+
+// deliver returns the expression that n is.
+func (p *parser) deliver(n *yaml.Node) *Deliver {
+	text, ok := p.text(n, "deliver")
+	if !ok {
+		return nil
+	}
+	d, err := compileDeliver(text)
+	if err != nil {
+		p.wrong(n.Line, "deliver: %v", err)
+	}
+	return d
 }
 
 // presence returns what n says, and where its key stands: nil where there is none.

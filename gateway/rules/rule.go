@@ -20,17 +20,19 @@ func (s *Set) Match(topic string) *Rule {
 type Rule struct {
 	Topic  string // an exact topic, or a prefix that ends in *
 	Join   Join
+	If     *Condition   // JoinIf only
 	Events []*EventRule // the first that matches holds
 	OnGap  Gap
 	Limits Limits
 	// Presence: channels take part in their topic's presence; nil: those whose join reply says so.
 	Presence *Presence
-	Line     int // of the file, from 1
+	Deliver  *Deliver // which members get which broadcasts; nil: all get all
+	Line     int      // of the file, from 1
 }
 
 // Presence is what a rule says about it.
 type Presence struct {
-	Key   *Source // beside JoinAllow: the key under which a channel is tracked; nil: it watches only, unless authz names a key
+	Key   *Source // beside JoinAllow and JoinIf: the key under which a channel is tracked; nil: it watches only, unless authz names a key
 	Count bool    // members are told how many are there, and not who
 }
 
@@ -44,7 +46,7 @@ func (r *Rule) Event(name string) *EventRule {
 	return nil
 }
 
-// Join says who decides about a join.
+// Join says who decides about a join. JoinIf has no word of its own: it is what else stands there.
 type Join uint8
 
 // The ways to join.
@@ -52,6 +54,7 @@ const (
 	JoinAuthz Join = iota // the authz service is asked; the default
 	JoinAllow             // everybody may
 	JoinDeny              // nobody may: {"reason":"unauthorized"}
+	JoinIf                // the rule's condition decides; who may not is refused as by JoinDeny
 )
 
 var joinWords = []string{JoinAuthz: "authz", JoinAllow: "allow", JoinDeny: "deny"}

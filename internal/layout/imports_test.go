@@ -17,7 +17,7 @@ const module = "github.com/phxgate/phxgate/"
 // cache sees those.
 var allowed = map[string][]string{
 	"gateway/phx":   {},
-	"gateway/rules": {module + "gateway/phx", "go.yaml.in/yaml/v3"},
+	"gateway/rules": {module + "gateway/phx", "go.yaml.in/yaml/v3", "github.com/google/cel-go/"},
 	"gateway":       {module + "gateway/phx", module + "gateway/rules", module + "internal/planted", "github.com/gobwas/ws", "github.com/pires/go-proxyproto", "golang.org/x/sys/unix", "golang.org/x/time/rate", "go.opentelemetry.io/otel/"},
 	"authz":         {module + "gateway/phx", "github.com/go-jose/go-jose/v4"},
 	"presence":      {module + "gateway/phx", module + "internal/planted", module + "internal/figures", "go.opentelemetry.io/otel/"},
