@@ -40,3 +40,18 @@ func (g *gateway) waitForDropped(t *testing.T, before float64) {
 	t.Helper()
 	waitFor(t, "a metric that ends in dropped_total to grow", func() bool { return g.dropped(t) > before })
 }
+
+// count is the value of one sample, a whole number.
+func (g *gateway) count(t *testing.T, sample string) int {
+	t.Helper()
+	status, text := get("http://" + g.admin + "/metrics")
+	m := regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(sample) + ` (\d+)$`).FindStringSubmatch(text)
+	if status != http.StatusOK || m == nil {
+		t.Fatalf("metrics: %d, no %s", status, sample)
+	}
+	n, err := strconv.Atoi(m[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}

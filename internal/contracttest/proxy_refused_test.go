@@ -7,8 +7,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"regexp"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -37,16 +35,7 @@ func (g *gateway) tcp(t *testing.T, data string) net.Conn {
 // endedFor is how many sockets ended for a cause so far.
 func (g *gateway) endedFor(t *testing.T, cause string) int {
 	t.Helper()
-	status, text := get("http://" + g.admin + "/metrics")
-	m := regexp.MustCompile(`(?m)^phxgate_sockets_ended_total\{cause="` + cause + `"\} (\d+)$`).FindStringSubmatch(text)
-	if status != http.StatusOK || m == nil {
-		t.Fatalf("metrics: %d, none of cause %s", status, cause)
-	}
-	n, err := strconv.Atoi(m[1])
-	if err != nil {
-		t.Fatal(err)
-	}
-	return n
+	return g.count(t, `phxgate_sockets_ended_total{cause="`+cause+`"}`)
 }
 
 // wantCut wants the connection to end without an answer, and not by a timeout of this side.

@@ -29,6 +29,9 @@ func TestBadRules(t *testing.T) {
 		{"bad on_gap", "channels:\n  - topic: a\n    on_gap: retry\n", "3"},
 		{"bad limit", "channels:\n  - topic: a\n    limits: {events_per_second: fast}\n", "3"},
 		{"unknown limit", "channels:\n  - topic: a\n    limits: {bytes: 1}\n", "3"},
+		{"bad condition", "channels:\n  - topic: a\n    join: claims.role = 1\n", "3"},
+		{"condition of a string", "channels:\n  - topic: a\n    join: claims.role + \"x\"\n    deliver: '\"x\"'\n", "4"},
+		{"bad deliver", "channels:\n  - topic: a\n    join: 'true'\n    deliver: payload.n +\n", "4"},
 		{"negative limit", "channels:\n  - topic: a\n    limits: {payload_bytes: -1}\n", "3"},
 	} {
 		path := writeFile(t, "rules.yaml", test.rules)
