@@ -12,28 +12,29 @@ import (
 type cause uint8
 
 const (
-	causeNone         cause = iota
-	causeClient             // the client closed or its TCP connection ended
-	causeDisconnect         // phx.socket.<I> asked for it
-	causeProtocol           // RFC 6455 broken
-	causeIdle               // nothing heard for IDLE_TIMEOUT
-	causeNotUTF8            // a text message is not UTF-8
-	causeExpired            // the token's or the connect reply's expiry
-	causeTooBig             // a message beyond MAX_FRAME_BYTES
-	causeInboundTotal       // incomplete messages beyond INBOUND_BYTES_TOTAL
-	causeMalformed          // the serializer cannot decode a message
-	causeDrain              // this gateway goes away
-	causeSlow               // OUTBOUND_BYTES waited already
-	causeHandshake          // the handshake was refused or timed out
-	causeProxyHeader        // a trusted proxy sent no valid PROXY header
-	causeWrite              // a write failed
+	causeNone          cause = iota
+	causeClient              // the client closed or its TCP connection ended
+	causeDisconnect          // phx.socket.<I> asked for it
+	causeProtocol            // RFC 6455 broken
+	causeIdle                // nothing heard for IDLE_TIMEOUT
+	causeNotUTF8             // a text message is not UTF-8
+	causeExpired             // the token's or the connect reply's expiry
+	causeTooBig              // a message beyond MAX_FRAME_BYTES
+	causeInboundTotal        // incomplete messages beyond INBOUND_BYTES_TOTAL
+	causeMalformed           // the serializer cannot decode a message
+	causeDrain               // this gateway goes away
+	causeSlow                // OUTBOUND_BYTES waited already
+	causeOutboundTotal       // OUTBOUND_BYTES_TOTAL waited, and most of all for it
+	causeHandshake           // the handshake was refused or timed out
+	causeProxyHeader         // a trusted proxy sent no valid PROXY header
+	causeWrite               // a write failed
 	numCauses
 )
 
 var causeNames = [numCauses]string{
 	causeNone: "none", causeClient: "client", causeDisconnect: "disconnect", causeProtocol: "protocol_error", causeIdle: "idle",
 	causeNotUTF8: "not_utf8", causeExpired: "expired", causeTooBig: "too_big", causeInboundTotal: "inbound_total",
-	causeMalformed: "malformed", causeDrain: "drain", causeSlow: "slow", causeHandshake: "handshake", causeProxyHeader: "proxy_header", causeWrite: "write_error",
+	causeMalformed: "malformed", causeDrain: "drain", causeSlow: "slow", causeOutboundTotal: "outbound_total", causeHandshake: "handshake", causeProxyHeader: "proxy_header", causeWrite: "write_error",
 }
 
 func (c cause) String() string { return causeNames[c] }

@@ -15,7 +15,7 @@
 //	filter.go        where the rule has `deliver`: what each member gets, decided before the loops by filterpool.go
 //	pending.go       a topic's broadcasts until the end of the turn; heavy.go those that take turns
 //	topic.go         fan-out to the members of one loop
-//	send.go, outbox.go  frames to bytes, one write for each socket and turn
+//	send.go, outbox.go  frames to bytes, one write for each socket and turn; slow.go: what a client misses that does not read
 //	close.go         why and how sockets end; channel.go the same for channels
 //
 // and of a connection: accept_linux.go, proxyheader.go where proxies send one, handshake.go (origin.go, query.go), then socket.go.

@@ -209,6 +209,7 @@ type lateClass struct {
 // fanOutFiltered is fanOut where members may get different things. withheld counts what rules kept from members.
 func (l *loop) fanOutFiltered(t *topic, batch []*encoded) (withheld int) {
 	late := map[lateClass]*encoded{}
+	slow := l.slowOf(t)
 	noForm := 0
 	for _, ch := range t.members {
 		for i, e := range batch {
@@ -220,9 +221,7 @@ func (l *loop) fanOutFiltered(t *topic, batch []*encoded) (withheld int) {
 				withheld++
 				continue
 			}
-			if f := v.frame(ch.socket.serializer); f != nil {
-				l.send(ch.socket, f)
-			} else {
+			if !l.sendOne(&slow, ch, v) {
 				noForm++
 			}
 		}

@@ -115,6 +115,7 @@ func (l *loop) nextRound() {
 // advance gives one member what its heavy topic has waiting, before the others; one that is not a member yet will not get it.
 func (l *loop) advance(p *pending, ch *channel) {
 	if ch.member >= 0 {
+		slow := l.slowOf(p.topic)
 		for _, e := range p.list[p.ahead[ch]:] {
 			if l.sender(p.topic, e) == ch {
 				continue
@@ -123,11 +124,8 @@ func (l *loop) advance(p *pending, ch *channel) {
 			if v == nil {
 				continue
 			}
-			switch f := v.frame(ch.socket.serializer); f {
-			case nil:
+			if !l.sendOne(&slow, ch, v) {
 				l.stats.dropped.add(droppedBinaryV1, 1)
-			default:
-				l.send(ch.socket, f)
 			}
 		}
 	}

@@ -43,6 +43,8 @@ type loop struct {
 	work        int        // bytes of those broadcasts, counted for each member
 	unblocked   int        // cost of writing this turn to sockets that had been blocked
 	outboxes    []*outbox  // empty ones
+	held        int        // bytes that wait in outboxes, what is shared counted once
+	heldSaid    int        // of held, counted in Server.outboundBytes
 	spares      []*pending // empty ones
 	spare       []mail     // the slice that the mailbox gets back
 
@@ -111,6 +113,7 @@ func (l *loop) endTurn(park bool) (idle bool) {
 	l.flushTopics()
 	l.flushSockets()
 	idle = l.flushHeavy()
+	l.shedDebtors()
 	n, err := l.poller.wait(park && idle)
 	if err != nil {
 		// The poller is this loop's own descriptor: it fails only if this program closed it by mistake, and then nothing of the loop works.

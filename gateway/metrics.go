@@ -26,6 +26,7 @@ func (srv *Server) RegisterMetrics(m metric.Meter) error {
 		{"phxgate.channels", "Channels that are joined.", s.channels.load},
 		{"phxgate.inbound.bytes", "Bytes of messages from clients that are not complete yet.", srv.inboundBytes.Load},
 		{"phxgate.waiting.bytes", "Bytes of clients' events that wait for their turn.", srv.waitingBytes.Load},
+		{"phxgate.outbound.bytes", "Bytes that wait for clients that do not read fast enough, what is shared counted once for each loop.", srv.outboundBytes.Load},
 		{"phxgate.topics", "Topics that are subscribed on the bus.", func() int64 { return int64(srv.hub.count()) }},
 	}
 	counters := []single{

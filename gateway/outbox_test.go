@@ -19,7 +19,7 @@ func TestOutboxModel(t *testing.T) {
 				for i := range f {
 					f[i] = byte(r.Uint32())
 				}
-				o.push(f)
+				o.push(f, nil)
 				model = append(model, f...)
 				want = append(want, f...)
 			}
@@ -28,7 +28,7 @@ func TestOutboxModel(t *testing.T) {
 				if len(b) == 0 || !bytes.HasPrefix(model, b) {
 					t.Fatalf("seed %d: next is %x, waiting is %x", seed, b, model)
 				}
-				if o.head+1 < len(o.frames) && len(b) > len(buf) && len(b) != len(o.frames[o.head])-o.off {
+				if len(b) > len(buf) && len(b) != len(o.waits[o.head].data)-o.off {
 					t.Fatalf("seed %d: next gathers %d bytes into %d", seed, len(b), len(buf))
 				}
 				n := 1 + r.IntN(len(b)) // a write may be short
@@ -54,7 +54,7 @@ func TestOutboxModel(t *testing.T) {
 func TestOutboxGathers(t *testing.T) {
 	o := &outbox{}
 	for _, f := range []string{"one", "two", "three", "four"} {
-		o.push([]byte(f))
+		o.push([]byte(f), nil)
 	}
 	if got := o.next(make([]byte, 12)); string(got) != "onetwothree" {
 		t.Errorf("got %q, want the frames that fit whole", got)
@@ -69,8 +69,8 @@ func TestOutboxGathers(t *testing.T) {
 	}
 	o.reset()
 	big := bytes.Repeat([]byte{1}, 100)
-	o.push(big)
-	o.push(big)
+	o.push(big, nil)
+	o.push(big, nil)
 	if got := o.next(make([]byte, 12)); len(got) != 100 || &got[0] != &big[0] {
 		t.Error("a frame larger than the buffer is not written in place")
 	}
@@ -80,30 +80,30 @@ func TestOutboxGathers(t *testing.T) {
 func TestOutboxNeverEmptyStaysSmall(t *testing.T) {
 	o := &outbox{}
 	frame := []byte("0123456789")
-	o.push(frame)
+	o.push(frame, nil)
 	for range 100_000 {
-		o.push(frame)
+		o.push(frame, nil)
 		o.written(len(frame))
 	}
 	if o.bytes != len(frame) {
 		t.Fatalf("%d bytes wait, want %d", o.bytes, len(frame))
 	}
-	if cap(o.frames) > 1024 {
-		t.Errorf("one frame waits in an array of %d", cap(o.frames))
+	if cap(o.waits) > 1024 {
+		t.Errorf("one frame waits in an array of %d", cap(o.waits))
 	}
 }
 
 func TestOutboxResetLetsGo(t *testing.T) {
 	o := &outbox{}
 	for range 100 {
-		o.push([]byte("x"))
+		o.push([]byte("x"), nil)
 	}
 	o.written(100)
 	o.reset()
-	if cap(o.frames) > 64 {
-		t.Errorf("an array of %d is kept", cap(o.frames))
+	if cap(o.waits) > 64 {
+		t.Errorf("an array of %d is kept", cap(o.waits))
 	}
-	o.push([]byte("y"))
+	o.push([]byte("y"), nil)
 	if got := o.next(nil); string(got) != "y" || o.bytes != 1 {
 		t.Errorf("after reset: %q, %d bytes", got, o.bytes)
 	}

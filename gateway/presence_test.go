@@ -115,7 +115,7 @@ func TestPresenceAfterTheJoinReply(t *testing.T) {
 	waiting := 0
 	p.onJoin = func() {
 		if s.out != nil {
-			waiting = len(s.out.frames)
+			waiting = len(s.out.waits)
 		}
 		l.srv.PushPresence(s.channelOf("room:a").id(), "presence_state", emptyObject)
 	}

@@ -2,7 +2,10 @@ package gateway
 
 // send appends a frame to what waits for the socket; it is written at the end of the turn. Frames are never changed afterwards. Beyond
 // OUTBOUND_BYTES the socket is doomed: it does not read.
-func (l *loop) send(s *socket, frame []byte) {
+func (l *loop) send(s *socket, frame []byte) { l.sendShared(s, frame, nil) }
+
+// sendShared is send for a frame of which the loop knows more: it may be dropped, or the room be made by dropping others, as slow.go says.
+func (l *loop) sendShared(s *socket, frame []byte, of *sharedFrame) {
 	if s.state == gone || s.state == closing || s.doom != causeNone || len(frame) == 0 {
 		return
 	}
@@ -11,13 +14,17 @@ func (l *loop) send(s *socket, frame []byte) {
 		if n := len(l.outboxes); n > 0 {
 			o, l.outboxes = l.outboxes[n-1], l.outboxes[:n-1]
 		} else {
-			o = &outbox{}
+			o = &outbox{held: &l.held}
 		}
 		s.out = o
 	} else if o.bytes > 0 && o.bytes+len(frame) > l.srv.cfg.OutboundBytes {
 		// It may only be this turn that made so much.
 		l.write(s)
-		if s.doom == causeNone && o.bytes > 0 && o.bytes+len(frame) > l.srv.cfg.OutboundBytes {
+		if s.doom == causeNone && !l.makeRoom(s, len(frame)) {
+			if of != nil && of.droppable != nil {
+				l.dropped(s, of.droppable)
+				return
+			}
 			s.doom = causeSlow
 		}
 		if s.doom != causeNone {
@@ -25,7 +32,9 @@ func (l *loop) send(s *socket, frame []byte) {
 			return
 		}
 	}
-	o.push(frame)
+	if o.push(frame, of) {
+		l.stats.dropped.add(droppedConflated, 1)
+	}
 	if !s.watchesWrite {
 		l.markDirty(s)
 	}

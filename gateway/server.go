@@ -34,8 +34,9 @@ type Server struct {
 	next     atomic.Uint32 // which loop gets the next one
 	draining atomic.Bool   // no new sockets
 
-	inboundBytes atomic.Int64 // held by incomplete frames and messages
-	waitingBytes atomic.Int64 // held by what waits at channels
+	inboundBytes  atomic.Int64 // held by incomplete frames and messages
+	waitingBytes  atomic.Int64 // held by what waits at channels
+	outboundBytes atomic.Int64 // held by what waits for sockets, all loops together
 
 	streams  sync.WaitGroup // goroutines of sockets that are streams
 	warnings *rate.Limiter  // of log lines that a client can cause

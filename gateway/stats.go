@@ -73,6 +73,8 @@ const (
 	droppedLeft                // phx.left that could not be published
 	droppedTopicFull           // a broadcast of a topic that had too much waiting
 	droppedDeliver             // a broadcast that a rule's deliver failed on, for members of equal inputs
+	droppedSlow                // a broadcast, or several as one slice, that waited for a slow socket, by rule
+	droppedConflated           // a broadcast that waited for a slow socket, and that a later one took the place of
 )
 
 // What a rule's deliver decided.
@@ -90,7 +92,7 @@ func newStats() *stats {
 		joins:        newLabelled("ok", "refused", "unmatched", "unavailable"),
 		events:       newLabelled("refused", "broadcast", "broadcast_from", "call", "cast", "presence_update"),
 		dropped: newLabelled("stale_join_ref", "overloaded", "binary_to_v1", "binary_field", "no_channel", "bad_reply", "assigns_too_large",
-			"drain_timeout", "joined_not_published", "left_not_published", "topic_full", "deliver_failed"),
+			"drain_timeout", "joined_not_published", "left_not_published", "topic_full", "deliver_failed", "slow", "conflated"),
 		decisions: newLabelled("delivered", "replaced", "withheld", "failed"),
 	}
 }

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"slices"
 	"sync/atomic"
 
 	"github.com/gobwas/ws"
@@ -99,20 +100,25 @@ func (l *loop) fanOut(p *pending, batch []*encoded) (withheld int) {
 
 func (l *loop) fanOutToAll(t *topic, batch []*encoded) {
 	var joined [phx.NumSerializers][]byte
+	var shared [phx.NumSerializers]*sharedFrame
 	var made [phx.NumSerializers]bool
+	slow := l.slowOf(t)
 	noForm := 0
 	for _, ch := range t.members {
 		s := ch.socket
 		if !made[s.serializer] {
-			joined[s.serializer], made[s.serializer] = joinFrames(batch, s.serializer), true
+			f := joinFrames(batch, s.serializer)
+			joined[s.serializer], shared[s.serializer], made[s.serializer] = f, slow.shared(batch, f), true
 		}
 		switch f := joined[s.serializer]; {
 		case f == nil:
 			noForm++
+		case slow.conflates(s):
+			l.sendEach(ch, batch, &slow)
 		case ch.excluded:
-			l.sendWithout(ch, batch, f)
+			l.sendWithout(ch, batch, f, shared[s.serializer])
 		default:
-			l.send(s, f)
+			l.sendShared(s, f, shared[s.serializer])
 		}
 	}
 	if noForm > 0 {
@@ -121,10 +127,10 @@ func (l *loop) fanOutToAll(t *topic, batch []*encoded) {
 }
 
 // sendWithout sends a member the joined frames but for those that must not go to it: the runs between them.
-func (l *loop) sendWithout(ch *channel, pending []*encoded, joined []byte) {
+func (l *loop) sendWithout(ch *channel, batch []*encoded, joined []byte, of *sharedFrame) {
 	serializer := ch.socket.serializer
 	from, end, next := 0, 0, l.excluded[ch]
-	for i, e := range pending {
+	for i, e := range batch {
 		start := end
 		end += len(e.frame(serializer))
 		if len(next) == 0 {
@@ -132,11 +138,20 @@ func (l *loop) sendWithout(ch *channel, pending []*encoded, joined []byte) {
 		}
 		if next[0] == i {
 			next = next[1:]
-			l.send(ch.socket, joined[from:start])
+			l.sendShared(ch.socket, joined[from:start], of)
 			from = end
 		}
 	}
-	l.send(ch.socket, joined[from:])
+	l.sendShared(ch.socket, joined[from:], of)
+}
+
+// sendEach sends a member the broadcasts in frames of their own, but for those that must not go to it.
+func (l *loop) sendEach(ch *channel, batch []*encoded, slow *slowness) {
+	for i, e := range batch {
+		if !ch.excluded || !slices.Contains(l.excluded[ch], i) {
+			l.sendOne(slow, ch, e)
+		}
+	}
 }
 
 // sender returns the member that must not get the broadcast, nil if it is none of this topic's.

@@ -126,6 +126,7 @@ func (t *stream) write(s *socket, o *outbox) (blocked bool, err error) {
 		return true, nil
 	}
 	t.pending = append(t.pending[:0], o.next(t.l.gather)...)
+	o.claim(len(t.pending))
 	t.writing = true
 	s.watchesWrite = true
 	slot, gen := s.slot, s.gen

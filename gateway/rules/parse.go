@@ -43,11 +43,12 @@ var (
 	fileShape = shape{name: "the file", known: []string{"channels"}, required: []string{"channels"}}
 	ruleShape = shape{
 		name:     "a rule",
-		known:    []string{"topic", "join", "events", "on_gap", "limits", "presence", "deliver"},
+		known:    []string{"topic", "join", "events", "on_gap", "limits", "presence", "deliver", "slow"},
 		required: []string{"topic"},
 		later:    []string{"history"},
 	}
 	presenceShape = shape{name: "presence", known: []string{"key", "broadcast"}}
+	slowShape     = shape{name: "slow", known: []string{"conflate"}, required: []string{"conflate"}}
 	limitsShape   = shape{name: "limits", known: []string{"events_per_second", "burst", "payload_bytes"}}
 )
 
@@ -77,6 +78,8 @@ func (p *parser) rule(n *yaml.Node) *Rule {
 			if i, ok := p.word(value, key.Value, gapWords); ok {
 				r.OnGap = Gap(i)
 			}
+		case "slow":
+			r.Slow = p.slow(value)
 		case "deliver":
 			r.Deliver = p.deliver(value)
 		case "limits":
@@ -123,6 +126,25 @@ func (p *parser) deliver(n *yaml.Node) *Deliver {
 		p.wrong(n.Line, "deliver: %v", err)
 	}
 	return d
+}
+
+// slow returns the policy that n is: a word, or {conflate: payload.key}.
+func (p *parser) slow(n *yaml.Node) (slow Slow) {
+	if n.Kind != yaml.MappingNode {
+		i, _ := p.word(n, "slow", slowWords)
+		return Slow{Policy: SlowPolicy(i)}
+	}
+	p.mapping(n, slowShape, func(key, value *yaml.Node) {
+		slow.Policy = SlowConflate
+		by, ok := p.text(value, key.Value)
+		if !ok || by == "event" {
+			return
+		}
+		if slow.By, ok = strings.CutPrefix(by, "payload."); !ok || slow.By == "" {
+			p.wrong(value.Line, `slow: "conflate" must be event or payload.<key>, not %.80q`, by)
+		}
+	})
+	return slow
 }
 
 // presence returns what n says, and where its key stands: nil where there is none.

@@ -26,6 +26,7 @@ type Rule struct {
 	Limits Limits
 	// Presence: channels take part in their topic's presence; nil: those whose join reply says so.
 	Presence *Presence
+	Slow     Slow
 	Deliver  *Deliver // which members get which broadcasts; nil: all get all
 	Line     int      // of the file, from 1
 }
@@ -70,6 +71,24 @@ const (
 )
 
 var gapWords = []string{GapRejoin: "rejoin", GapNotify: "notify", GapIgnore: "ignore"}
+
+// Slow says what becomes of a topic's broadcasts where a socket does not read fast enough and OUTBOUND_BYTES wait for it.
+type Slow struct {
+	Policy SlowPolicy
+	By     string // SlowConflate only: the key of the payload whose value tells broadcasts of one event apart; "": nothing does
+}
+
+// SlowPolicy is one of three.
+type SlowPolicy uint8
+
+// The policies.
+const (
+	SlowClose      SlowPolicy = iota // the socket is aborted; the default
+	SlowDropOldest                   // what waits for the longest is dropped, and the client told as OnGap says
+	SlowConflate                     // a broadcast takes the place of an older one of the same event that still waits; beyond that as SlowDropOldest
+)
+
+var slowWords = []string{SlowClose: "close", SlowDropOldest: "drop_oldest", SlowConflate: "conflate"}
 
 // Limits bound what one channel of one socket may send. Zero means not limited.
 type Limits struct {
