@@ -131,7 +131,7 @@ func (l *loop) removeChannel(ch *channel) {
 			ch.topic.removeMember(ch)
 			l.stats.channels.add(-1)
 		}
-		l.srv.hub.release(l, ch.topic, ch.socket.serializer, member)
+		l.srv.hub.release(l, ch.topic, ch.socket.form(), member)
 		ch.socket.remove(ch)
 	}
 	if m := ch.more; m != nil {

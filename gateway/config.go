@@ -33,6 +33,8 @@ type Config struct {
 	AuthzHeaders   []string       // request headers that the connect request carries
 	AuthzTimeout   time.Duration  // bound of a connect decision; default 5 s
 
+	Compress bool // permessage-deflate with clients that offer it; default false
+
 	MaxConnections       int // default 1<<30: set it from the descriptor limit
 	MaxFrameBytes        int // of one message, fragments together; default 1 MiB
 	InboundBytesTotal    int // of messages that are not complete yet, all sockets together; default 256 MiB

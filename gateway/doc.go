@@ -13,6 +13,7 @@
 //	control.go       what backends order: pushes, closes, kicks; gap.go: what may have been missed
 //	hub.go           a broadcast from the bus to the loops that have members; its frames are made here
 //	filter.go        where the rule has `deliver`: what each member gets, decided before the loops by filterpool.go
+//	deflate.go       frames for clients that compress, and their messages
 //	pending.go       a topic's broadcasts until the end of the turn; heavy.go those that take turns
 //	topic.go         fan-out to the members of one loop
 //	send.go, outbox.go  frames to bytes, one write for each socket and turn; slow.go: what a client misses that does not read

@@ -7,7 +7,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/phxgate/phxgate/gateway/phx"
 	"github.com/phxgate/phxgate/gateway/rules"
 )
 
@@ -109,12 +108,12 @@ func (l *loop) classOf(ch *channel, d *rules.Deliver) *class {
 // sameSlice reports whether two slices are the same memory. Assigns are never changed in place.
 func sameSlice(a, b []byte) bool { return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0]) }
 
-// undecided is what is to be decided about one broadcast.
+// undecided is what is to be decided about one broadcast, or done for it, before it may be fanned out.
 type undecided struct {
-	srv         *Server
-	deliver     *rules.Deliver
-	classes     []*class
-	serializers [phx.NumSerializers]bool // in use when the broadcast came
+	srv     *Server
+	deliver *rules.Deliver // nil: only its frames are to be made
+	classes []*class
+	forms   [numForms]bool // in use when the broadcast came
 
 	read    sync.Once
 	message *rules.Message
@@ -123,9 +122,10 @@ type undecided struct {
 	verdicts map[*class]*encoded // for each of classes: what its members get, nil for nothing. Not changed once decided is true
 }
 
-// decide decides for all classes that were there when the broadcast came.
+// decide makes the frames that are still to be made, and decides for all classes that were there when the broadcast came.
 func (e *encoded) decide() {
 	f := e.filter
+	e.makeAll(&f.forms)
 	f.verdicts = make(map[*class]*encoded, len(f.classes))
 	made := map[string]*encoded{}
 	for _, c := range f.classes {
@@ -158,11 +158,7 @@ func (e *encoded) decideFor(c *class, made map[string]*encoded) *encoded {
 		b := *e.b
 		b.Payload = payload
 		v = &encoded{b: &b}
-		for s, inUse := range f.serializers {
-			if inUse {
-				v.frames[s] = encodeBroadcast(phx.Serializer(s), v.b)
-			}
-		}
+		v.makeAll(&f.forms)
 		made[string(payload)] = v
 	}
 	return v
@@ -176,12 +172,15 @@ func (f *undecided) failed(e *encoded, err error) *encoded {
 	return nil
 }
 
+// filtered reports whether members may get different things.
+func (e *encoded) filtered() bool { return e.filter != nil && e.filter.deliver != nil }
+
 // ready reports whether a broadcast may be fanned out.
 func (e *encoded) ready() bool { return e.filter == nil || e.filter.decided.Load() }
 
 // verdict is what a member gets of a broadcast, nil for nothing. late holds what was decided here, for classes that came later than the broadcast; nil where there is one member only.
 func (l *loop) verdict(ch *channel, e *encoded, late map[lateClass]*encoded) *encoded {
-	if e.filter == nil {
+	if !e.filtered() {
 		return e
 	}
 	c := l.classOf(ch, e.filter.deliver)

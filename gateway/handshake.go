@@ -278,7 +278,7 @@ func (l *loop) connectDecided(s *socket, d *ConnectDecision, err error) {
 		return
 	}
 	in := s.in
-	response, err := upgrade(in.hs.head)
+	response, deflates, err := upgrade(in.hs.head, l.srv.cfg.Compress)
 	if err != nil {
 		l.refuse(s, refusal{status: http.StatusBadRequest, text: err.Error()})
 		return
@@ -296,20 +296,25 @@ func (l *loop) connectDecided(s *socket, d *ConnectDecision, err error) {
 	early := in.buf
 	l.forget(s)
 	l.send(s, response)
+	s.deflates = deflates
 	if len(early) > 0 {
 		l.feedFrames(s, early)
 	}
 }
 
-// upgrade lets gobwas/ws check the request (RFC 6455 §4.2.1) and write the 101.
-func upgrade(head []byte) ([]byte, error) {
-	var response bytes.Buffer
+// upgrade lets gobwas/ws check the request (RFC 6455 §4.2.1) and write the 101. compress: permessage-deflate may be agreed on; deflates says that it was.
+func upgrade(head []byte, compress bool) (response []byte, deflates bool, err error) {
+	var b bytes.Buffer
 	u := ws.Upgrader{Protocol: func(p []byte) bool { return string(p) == "phoenix" }}
-	_, err := u.Upgrade(struct {
+	agreed := func() bool { return false }
+	if compress {
+		u.Negotiate, agreed = deflating()
+	}
+	_, err = u.Upgrade(struct {
 		io.Reader
 		io.Writer
-	}{bytes.NewReader(head), &response})
-	return response.Bytes(), err
+	}{bytes.NewReader(head), &b})
+	return b.Bytes(), agreed(), err
 }
 
 // refuse answers a handshake with a status and ends the socket.

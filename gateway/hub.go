@@ -5,7 +5,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/phxgate/phxgate/gateway/phx"
 	"github.com/phxgate/phxgate/gateway/rules"
 	"github.com/phxgate/phxgate/internal/planted"
 )
@@ -23,17 +22,18 @@ type hub struct {
 // hubTopic is one topic on this gateway. All fields are guarded by hub.mu.
 type hubTopic struct {
 	name      string
-	local     []*topic                  // by loop; nil where no channel of that loop has the topic
-	refs      int                       // channels that have joined or are joining
-	members   [phx.NumSerializers]int32 // joined, by serializer: which encodings a broadcast needs
-	made      bool                      // the subscription was in force once
-	confirmed bool                      // it is in force, and no gap was told since
-	gaps      int                       // that were told
-	dead      bool                      // taken out of the table
-	waiting   []func(error)             // joins that wait for a confirmation; it was asked for if there are any
+	local     []*topic        // by loop; nil where no channel of that loop has the topic
+	refs      int             // channels that have joined or are joining
+	members   [numForms]int32 // joined, by form: which frames a broadcast needs
+	made      bool            // the subscription was in force once
+	confirmed bool            // it is in force, and no gap was told since
+	gaps      int             // that were told
+	dead      bool            // taken out of the table
+	waiting   []func(error)   // joins that wait for a confirmation; it was asked for if there are any
 
 	ruleSet *rules.Set   // that filter is of
 	filter  *topicFilter // nil: every member gets every broadcast
+	large   *filterQueue // of broadcasts that are to be compressed; nil while there was none
 }
 
 func newHub(bus Bus, linger time.Duration) *hub {
@@ -144,17 +144,17 @@ func (h *hub) refuse(name string) []*topic {
 }
 
 // joined counts a member for the encodings that broadcasts need.
-func (h *hub) joined(name string, s phx.Serializer) {
+func (h *hub) joined(name string, f form) {
 	h.mu.Lock()
 	if ht := h.topics[name]; ht != nil {
-		ht.members[s]++
+		ht.members[f]++
 	}
 	h.mu.Unlock()
 }
 
 // release undoes an acquire. A topic that nobody needs stays subscribed for the linger if a channel had joined, since people come back; after
 // a refused join it does not.
-func (h *hub) release(l *loop, t *topic, s phx.Serializer, wasMember bool) {
+func (h *hub) release(l *loop, t *topic, f form, wasMember bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	t.refs--
@@ -167,7 +167,7 @@ func (h *hub) release(l *loop, t *topic, s phx.Serializer, wasMember bool) {
 	}
 	ht.refs--
 	if wasMember {
-		ht.members[s]--
+		ht.members[f]--
 	}
 	if ht.refs > 0 {
 		return
@@ -215,10 +215,18 @@ func (h *hub) count() int {
 	return len(h.topics)
 }
 
+// largeQueue is where a topic's large broadcasts wait to be compressed. hub.mu is held.
+func (ht *hubTopic) largeQueue() *filterQueue {
+	if ht.large == nil {
+		ht.large = &filterQueue{}
+	}
+	return ht.large
+}
+
 // Broadcast implements [Inbox].
 func (srv *Server) Broadcast(b *Broadcast) { srv.broadcast(&encoded{b: b}) }
 
-// broadcast makes the frames here, once for each serializer in use, and not on the loops.
+// broadcast makes the frames here, once for each form in use, and not on the loops.
 func (srv *Server) broadcast(e *encoded) {
 	h, b := srv.hub, e.b
 	if b.From != "" {
@@ -232,24 +240,40 @@ func (srv *Server) broadcast(e *encoded) {
 	}
 	members := ht.members
 	filter := srv.filterOf(ht)
-	if filter != nil && !e.kept {
+	var queue *filterQueue
+	deflates := false
+	for f, n := range members {
+		deflates = deflates || n > 0 && form(f).deflates()
+	}
+	switch {
+	case filter != nil && !e.kept:
 		e.filter = &undecided{srv: srv, deliver: filter.deliver, classes: filter.list()}
+		queue = &filter.queue
+	case deflates && !e.kept && len(b.Payload) >= deflateApart:
+		e.filter = &undecided{srv: srv}
+		queue = ht.largeQueue()
 	}
 	var few [8]*topic
 	local := append(few[:0], ht.local...)
 	h.mu.Unlock()
 	size := 0
-	for s, n := range members {
-		if n > 0 {
-			e.frames[s] = encodeBroadcast(phx.Serializer(s), b)
-			e.size = max(e.size, len(e.frames[s]))
-			size += len(e.frames[s])
-			if e.filter != nil {
-				e.filter.serializers[s] = true
-			}
+	for i, n := range members {
+		f := form(i)
+		switch {
+		case n == 0:
+			continue
+		case e.filter == nil || !f.deflates():
+			e.frames[f] = e.make(f)
+			size += len(e.frames[f])
+			e.size = max(e.size, len(e.frames[f]))
+		default:
+			e.size = max(e.size, len(b.Payload)) // when it is decided about it is compressed
+		}
+		if e.filter != nil {
+			e.filter.forms[f] = true
 		}
 	}
-	if e.filter != nil && !srv.filters.add(&filter.queue, e, srv.tellDecided(local)) {
+	if e.filter != nil && !srv.filters.add(queue, e, srv.tellDecided(local)) {
 		srv.GapOf(b.Topic)
 		srv.stats.dropped.add(droppedTopicFull, 1)
 		return

@@ -33,8 +33,8 @@ func TestHubSharesOneSubscription(t *testing.T) {
 		t.Error("a confirmed topic is waited for")
 	}
 	for range 3 {
-		h.joined("room:a", phx.V2)
-		h.release(l, a, phx.V2, true)
+		h.joined("room:a", form(phx.V2))
+		h.release(l, a, form(phx.V2), true)
 	}
 	now := time.Now()
 	if h.sweep(now); h.count() != 1 {
@@ -47,8 +47,8 @@ func TestHubSharesOneSubscription(t *testing.T) {
 		t.Error("a topic in use was swept")
 	}
 	c, _ := h.acquire("room:a", l, wait)
-	h.release(l, c, phx.V2, false)
-	h.release(l, c, phx.V2, true)
+	h.release(l, c, form(phx.V2), false)
+	h.release(l, c, form(phx.V2), true)
 	if h.sweep(time.Now().Add(h.linger)); h.count() != 0 || len(bus.subscribed) != 0 {
 		t.Errorf("after the linger: %d topics, subscribed %v", h.count(), bus.subscribed)
 	}
@@ -68,7 +68,7 @@ func TestHubFailedSubscription(t *testing.T) {
 	if ok || a == b || len(bus.pending) != 1 {
 		t.Fatalf("confirmed %v, same topic %v, %d pending", ok, a == b, len(bus.pending))
 	}
-	h.release(l, a, phx.V2, false)
+	h.release(l, a, form(phx.V2), false)
 	if h.count() != 1 {
 		t.Fatal("letting go of the failed entry took the new one")
 	}
@@ -76,7 +76,7 @@ func TestHubFailedSubscription(t *testing.T) {
 	if len(first) != 1 || len(second) != 1 || second[0] != nil {
 		t.Errorf("told %v and %v", first, second)
 	}
-	h.release(l, b, phx.V2, false)
+	h.release(l, b, form(phx.V2), false)
 	if h.count() != 0 || len(bus.subscribed) != 0 {
 		t.Errorf("after a refused join: %d topics, subscribed %v", h.count(), bus.subscribed)
 	}
@@ -87,7 +87,7 @@ func TestHubLateConfirmation(t *testing.T) {
 	l, bus := newTestLoop(t, nil)
 	h := l.srv.hub
 	a, _ := h.acquire("room:a", l, func(error) {})
-	h.release(l, a, phx.V2, false)
+	h.release(l, a, form(phx.V2), false)
 	var told []error
 	b, _ := h.acquire("room:a", l, func(err error) { told = append(told, err) })
 	bus.confirm(errNoFlush) // of the first
@@ -98,14 +98,14 @@ func TestHubLateConfirmation(t *testing.T) {
 	if len(told) != 1 || told[0] != nil {
 		t.Errorf("told %v", told)
 	}
-	h.release(l, b, phx.V2, false)
+	h.release(l, b, form(phx.V2), false)
 }
 
 // hubModel is what a random run knows of one held acquire.
 type hubModel struct {
 	loop   *loop
 	topic  *topic
-	s      phx.Serializer
+	s      form
 	told   int // how often wait was called
 	waits  bool
 	failed bool
@@ -123,7 +123,7 @@ func TestHubModel(t *testing.T) {
 		for range 200 {
 			switch op := r.IntN(10); {
 			case op < 4:
-				m := &hubModel{loop: l.srv.loops[r.IntN(3)], s: phx.Serializer(r.IntN(phx.NumSerializers))}
+				m := &hubModel{loop: l.srv.loops[r.IntN(3)], s: form(r.IntN(numForms))}
 				var ok bool
 				m.topic, ok = h.acquire(fmt.Sprintf("room:%d", r.IntN(4)), m.loop, func(err error) {
 					m.told++
@@ -176,7 +176,7 @@ func wantBooks(t *testing.T, seed uint64, h *hub, bus *fakeBus, held []*hubModel
 	}
 	type books struct {
 		refs    int
-		members [phx.NumSerializers]int32
+		members [numForms]int32
 	}
 	want := map[*hubTopic]*books{}
 	for _, m := range held {

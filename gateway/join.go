@@ -146,7 +146,7 @@ func (l *loop) tryJoin(ch *channel) {
 		l.deadlineBy(s, m.expires)
 	}
 	ch.topic.addMember(ch)
-	l.srv.hub.joined(ch.topic.name, s.serializer)
+	l.srv.hub.joined(ch.topic.name, s.form())
 	l.stats.joins.add(joinOK, 1)
 	l.stats.channels.add(1)
 	l.reply(s, ch.joinRef(), m.ref, ch.topic.name, "ok", d.Response)

@@ -62,6 +62,7 @@ type loop struct {
 	scratch    []byte // what was read
 	gather     []byte // frames that are written together
 	headReader *bufio.Reader
+	inflater   inflater
 	decoded    phx.Message
 	event      Event  // what is being handed to the bus
 	payload    []byte // of a broadcast with keys that its rule sets

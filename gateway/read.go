@@ -48,7 +48,7 @@ func (l *loop) feedFrames(s *socket, data []byte) {
 	}
 	all := len(data)
 	for len(data) > 0 && s.state == open && s.doom == causeNone {
-		h, size, bad := parseHeader(data)
+		h, size, bad := parseHeader(data, s.deflates)
 		if bad != causeNone {
 			l.closeSocket(s, bad)
 			return
@@ -115,11 +115,11 @@ func (l *loop) frame(s *socket, h ws.Header, payload []byte) {
 			return
 		}
 		if h.Fin {
-			l.message(s, h.OpCode, payload)
+			l.message(s, h.OpCode, payload, h.Rsv != 0)
 			return
 		}
 		in := s.keep(l)
-		in.op, in.since = h.OpCode, l.now
+		in.op, in.since, in.compressed = h.OpCode, l.now, h.Rsv != 0
 		in.message = append([]byte(nil), payload...)
 	case ws.OpContinuation:
 		if s.in == nil || s.in.op == 0 {
@@ -131,7 +131,7 @@ func (l *loop) frame(s *socket, h ws.Header, payload []byte) {
 		if h.Fin {
 			op, message := in.op, in.message
 			in.op, in.message = 0, nil
-			l.message(s, op, message)
+			l.message(s, op, message, in.compressed)
 		}
 	case ws.OpPing:
 		l.send(s, appendControl(nil, ws.OpPong, payload))
@@ -148,7 +148,17 @@ func (l *loop) frame(s *socket, h ws.Header, payload []byte) {
 }
 
 // message handles one complete message. payload is valid for this call only.
-func (l *loop) message(s *socket, op ws.OpCode, payload []byte) {
+func (l *loop) message(s *socket, op ws.OpCode, payload []byte, compressed bool) {
+	if compressed {
+		var err error
+		if payload, err = l.inflater.inflate(payload, l.srv.cfg.MaxFrameBytes); err == errInflatesTooBig {
+			l.closeSocket(s, causeTooBig)
+			return
+		} else if err != nil {
+			l.closeSocket(s, causeProtocol)
+			return
+		}
+	}
 	text := op == ws.OpText
 	if text && !utf8.Valid(payload) {
 		l.closeSocket(s, causeNotUTF8) // §8.1

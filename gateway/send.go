@@ -2,7 +2,12 @@ package gateway
 
 // send appends a frame to what waits for the socket; it is written at the end of the turn. Frames are never changed afterwards. Beyond
 // OUTBOUND_BYTES the socket is doomed: it does not read.
-func (l *loop) send(s *socket, frame []byte) { l.sendShared(s, frame, nil) }
+func (l *loop) send(s *socket, frame []byte) {
+	if s.deflates {
+		frame = deflateFrame(frame)
+	}
+	l.sendShared(s, frame, nil)
+}
 
 // sendShared is send for a frame of which the loop knows more: it may be dropped, or the room be made by dropping others, as slow.go says.
 func (l *loop) sendShared(s *socket, frame []byte, of *sharedFrame) {

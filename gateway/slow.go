@@ -44,7 +44,7 @@ type slowness struct {
 // single is a broadcast's frame, and whether a later one may take its place.
 type single struct {
 	e         *encoded
-	s         phx.Serializer
+	form      form
 	conflates bool
 }
 
@@ -80,11 +80,11 @@ func (sl *slowness) conflates(s *socket) bool {
 // sendOne sends a member a broadcast in a frame of its own. It reports false where the broadcast has none.
 func (l *loop) sendOne(sl *slowness, ch *channel, e *encoded) bool {
 	s := ch.socket
-	f := e.frame(s.serializer)
+	f := e.frame(s.form())
 	if f == nil {
 		return false
 	}
-	key := single{e, s.serializer, sl.conflates(s) && !e.kept}
+	key := single{e, s.form(), sl.conflates(s) && !e.kept}
 	of, ok := sl.made[key]
 	if !ok {
 		if of = sl.shared([]*encoded{e}, f); key.conflates {

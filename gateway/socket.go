@@ -60,6 +60,7 @@ type socket struct {
 	isDirty      bool  // in loop.dirty
 	doom         cause // why it ends at the end of this turn; causeNone: it does not
 	serializer   phx.Serializer
+	deflates     bool     // permessage-deflate was agreed on
 	lastRead     tick     // of the last bytes from the client
 	deadline     tick     // when something about this socket ends; 0: nothing
 	in           *inbound // bytes and fragments that are kept; nil while nothing is incomplete
@@ -80,12 +81,13 @@ type socket struct {
 
 // inbound is what a socket keeps between reads. It exists only while a frame or message is incomplete.
 type inbound struct {
-	buf       []byte    // bytes not parsed yet: a partial frame, the PROXY header or the request head
-	message   []byte    // unmasked payloads of the fragments so far
-	op        ws.OpCode // of the fragmented message; 0: none
-	since     tick      // when the incomplete message began
-	accounted int       // bytes counted in Server.inboundBytes
-	hs        *handshake
+	buf        []byte    // bytes not parsed yet: a partial frame, the PROXY header or the request head
+	message    []byte    // unmasked payloads of the fragments so far
+	op         ws.OpCode // of the fragmented message; 0: none
+	compressed bool      // the fragmented message is
+	since      tick      // when the incomplete message began
+	accounted  int       // bytes counted in Server.inboundBytes
+	hs         *handshake
 }
 
 // token is how the poller names this socket.

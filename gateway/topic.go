@@ -18,11 +18,11 @@ type topic struct {
 	full    atomic.Bool // its loop drops its broadcasts for now; read by anybody
 }
 
-// encoded is a broadcast with its frame for each serializer in use, made once for the gateway and shared by all members. It is not changed after
+// encoded is a broadcast with its frame for each form in use, made once for the gateway and shared by all members. It is not changed after
 // the hub made it.
 type encoded struct {
 	b      *Broadcast
-	frames [phx.NumSerializers][]byte
+	frames [numForms][]byte
 	size   int // of the largest of the frames, in bytes
 	// from is the sending channel, where it is one of this gateway's.
 	from    channelID
@@ -31,12 +31,29 @@ type encoded struct {
 	filter  *undecided // nil: every member gets it
 }
 
-// frame returns the broadcast's frame for a serializer, nil where the form does not exist: bytes for V1.
-func (e *encoded) frame(s phx.Serializer) []byte {
-	if f := e.frames[s]; f != nil {
-		return f
+// frame returns the broadcast's frame in a form, nil where that does not exist: bytes for V1.
+func (e *encoded) frame(f form) []byte {
+	if made := e.frames[f]; made != nil {
+		return made
 	}
-	return encodeBroadcast(s, e.b) // the first member with this serializer joined after the hub encoded
+	return e.make(f) // the first member of this form joined after the hub encoded
+}
+
+// make makes the frame in a form.
+func (e *encoded) make(f form) []byte {
+	if f.deflates() {
+		return deflateFrame(e.frame(formOf(f.serializer(), false)))
+	}
+	return encodeBroadcast(f.serializer(), e.b)
+}
+
+// makeAll makes what there is not yet of some forms.
+func (e *encoded) makeAll(forms *[numForms]bool) {
+	for f, inUse := range forms {
+		if inUse && e.frames[f] == nil {
+			e.frames[f] = e.make(form(f))
+		}
+	}
 }
 
 // encodeBroadcast makes the frame of a broadcast; nil where the form does not exist.
@@ -80,7 +97,7 @@ func (l *loop) fanOut(p *pending, batch []*encoded) (withheld int) {
 	filtered := false
 	l.skipAhead(p, len(batch))
 	for i, e := range batch {
-		filtered = filtered || e.filter != nil
+		filtered = filtered || e.filtered()
 		if ch := l.sender(t, e); ch != nil && len(l.excluded[ch]) <= i { // else it is ahead of this one
 			ch.excluded = true
 			l.excluded[ch] = append(l.excluded[ch], i)
@@ -99,26 +116,27 @@ func (l *loop) fanOut(p *pending, batch []*encoded) (withheld int) {
 }
 
 func (l *loop) fanOutToAll(t *topic, batch []*encoded) {
-	var joined [phx.NumSerializers][]byte
-	var shared [phx.NumSerializers]*sharedFrame
-	var made [phx.NumSerializers]bool
+	var joined [numForms][]byte
+	var shared [numForms]*sharedFrame
+	var made [numForms]bool
 	slow := l.slowOf(t)
 	noForm := 0
 	for _, ch := range t.members {
 		s := ch.socket
-		if !made[s.serializer] {
-			f := joinFrames(batch, s.serializer)
-			joined[s.serializer], shared[s.serializer], made[s.serializer] = f, slow.shared(batch, f), true
+		form := s.form()
+		if !made[form] {
+			f := joinFrames(batch, form)
+			joined[form], shared[form], made[form] = f, slow.shared(batch, f), true
 		}
-		switch f := joined[s.serializer]; {
+		switch f := joined[form]; {
 		case f == nil:
 			noForm++
 		case slow.conflates(s):
 			l.sendEach(ch, batch, &slow)
 		case ch.excluded:
-			l.sendWithout(ch, batch, f, shared[s.serializer])
+			l.sendWithout(ch, batch, f, shared[form])
 		default:
-			l.sendShared(s, f, shared[s.serializer])
+			l.sendShared(s, f, shared[form])
 		}
 	}
 	if noForm > 0 {
@@ -128,11 +146,11 @@ func (l *loop) fanOutToAll(t *topic, batch []*encoded) {
 
 // sendWithout sends a member the joined frames but for those that must not go to it: the runs between them.
 func (l *loop) sendWithout(ch *channel, batch []*encoded, joined []byte, of *sharedFrame) {
-	serializer := ch.socket.serializer
+	form := ch.socket.form()
 	from, end, next := 0, 0, l.excluded[ch]
 	for i, e := range batch {
 		start := end
-		end += len(e.frame(serializer))
+		end += len(e.frame(form))
 		if len(next) == 0 {
 			break
 		}
@@ -167,20 +185,20 @@ func (l *loop) sender(t *topic, e *encoded) *channel {
 }
 
 // joinFrames puts the frames of several broadcasts into one slice.
-func joinFrames(pending []*encoded, s phx.Serializer) []byte {
+func joinFrames(pending []*encoded, f form) []byte {
 	if len(pending) == 1 {
-		return pending[0].frame(s)
+		return pending[0].frame(f)
 	}
 	size := 0
 	for _, e := range pending {
-		size += len(e.frame(s))
+		size += len(e.frame(f))
 	}
 	if size == 0 {
 		return nil
 	}
 	out := make([]byte, 0, size)
 	for _, e := range pending {
-		out = append(out, e.frame(s)...)
+		out = append(out, e.frame(f)...)
 	}
 	return out
 }

@@ -7,9 +7,9 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// parseHeader reads a client frame's header from the front of data. It returns the header, its size in bytes, and a cause other than
+// parseHeader reads a client frame's header from the front of data. deflates: messages may be compressed. It returns the header, its size in bytes, and a cause other than
 // causeNone if the frame breaks RFC 6455; size is 0 if more bytes are needed.
-func parseHeader(data []byte) (h ws.Header, size int, bad cause) {
+func parseHeader(data []byte, deflates bool) (h ws.Header, size int, bad cause) {
 	if len(data) < 2 {
 		return h, 0, causeNone
 	}
@@ -17,8 +17,9 @@ func parseHeader(data []byte) (h ws.Header, size int, bad cause) {
 	h.Rsv = data[0] & 0x70 >> 4
 	h.OpCode = ws.OpCode(data[0] & 0x0f)
 	h.Masked = data[1]&0x80 != 0
-	if h.Rsv != 0 || !h.Masked || h.OpCode.IsReserved() {
-		// RFC 6455 §5.2: no extension gave the bits a meaning; §5.1: a client's frames are masked.
+	compressed := deflates && h.Rsv == 4 && (h.OpCode == ws.OpText || h.OpCode == ws.OpBinary) // RFC 7692 §6.1: the first frame of a message says so
+	if h.Rsv != 0 && !compressed || !h.Masked || h.OpCode.IsReserved() {
+		// RFC 6455 §5.2: no extension gave the other bits a meaning; §5.1: a client's frames are masked.
 		return h, 0, causeProtocol
 	}
 	length := int64(data[1] & 0x7f)

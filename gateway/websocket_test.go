@@ -64,12 +64,12 @@ func wantHeader(t *testing.T, h ws.Header) {
 	size := b.Len()
 	b.WriteString("payload")
 	for n := range size {
-		if _, got, bad := parseHeader(b.Bytes()[:n]); got != 0 || bad != causeNone {
+		if _, got, bad := parseHeader(b.Bytes()[:n], true); got != 0 || bad != causeNone {
 			t.Fatalf("%+v cut at %d: size %d, %v; want 0, none", h, n, got, bad)
 		}
 	}
 	for _, n := range []int{size, size + 1, b.Len()} {
-		got, gotSize, bad := parseHeader(b.Bytes()[:n])
+		got, gotSize, bad := parseHeader(b.Bytes()[:n], true)
 		if got != h || gotSize != size || bad != causeNone {
 			t.Fatalf("%d bytes: got %+v, %d, %v; want %+v, %d", n, got, gotSize, bad, h, size)
 		}
@@ -99,12 +99,12 @@ func TestParseHeaderRefuses(t *testing.T) {
 		{"the highest bit of 64 (§5.2)", "\x82\xff\x80\x00\x00\x00\x00\x01\x00\x00"},
 	} {
 		for _, more := range []string{"", "x", "xxxxxxxxxxxxxxxx"} {
-			if _, size, bad := parseHeader([]byte(c.data + more)); bad != causeProtocol || size != 0 {
+			if _, size, bad := parseHeader([]byte(c.data+more), false); bad != causeProtocol || size != 0 {
 				t.Errorf("%s, %d bytes more: size %d, cause %v; want protocol_error", c.name, len(more), size, bad)
 			}
 		}
 		for n := range len(c.data) {
-			if _, size, bad := parseHeader([]byte(c.data[:n])); size != 0 || bad != causeNone && bad != causeProtocol {
+			if _, size, bad := parseHeader([]byte(c.data[:n]), false); size != 0 || bad != causeNone && bad != causeProtocol {
 				t.Errorf("%s cut at %d: size %d, cause %v", c.name, n, size, bad)
 			}
 		}

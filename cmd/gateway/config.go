@@ -44,6 +44,7 @@ type config struct {
 	MaxFrameBytes        settings.Count `env:"MAX_FRAME_BYTES" envDefault:"1048576" shown:"1 MiB" help:"a message larger, fragments together, is closed with 1009"`
 	InboundBytesTotal    settings.Count `env:"INBOUND_BYTES_TOTAL" envDefault:"268435456" shown:"256 MiB" help:"of messages that are not complete yet; beyond it the largest are closed with 1009"`
 	InboxBytes           settings.Count `env:"NATS_INBOX_BYTES" envDefault:"67108864" shown:"64 MiB" help:"of messages from NATS that may wait to be handled; beyond it they are dropped, and every topic has a gap"`
+	Compress             bool           `env:"COMPRESS" envDefault:"false" help:"permessage-deflate with clients that offer it"`
 	OutboundBytes        settings.Count `env:"OUTBOUND_BYTES" envDefault:"1048576" shown:"1 MiB" help:"that may wait for one socket; beyond it the socket is aborted, unless a rule's slow says otherwise"`
 	OutboundBytesTotal   settings.Count `env:"OUTBOUND_BYTES_TOTAL" envDefault:"268435456" shown:"256 MiB" help:"that may wait for all sockets, what they share counted once; beyond it those with the most waiting are aborted"`
 	MaxChannelsPerSocket settings.Count `env:"MAX_CHANNELS_PER_SOCKET" envDefault:"100" help:"joins that are under way count"`
@@ -129,6 +130,7 @@ func (c *config) gatewayConfig() gateway.Config {
 	g.CheckOrigin, g.TrustedProxies, g.ProxyProtocol, g.AuthzHeaders = c.CheckOrigin.OriginCheck, c.Proxies, bool(c.ProxyProtocol), c.AuthzHeaders
 	g.AuthzTimeout, g.IdleTimeout, g.GapSpread = time.Duration(c.AuthzTimeout), time.Duration(c.IdleTimeout), time.Duration(c.GapSpread)
 	g.MaxConnections, g.MaxFrameBytes, g.InboundBytesTotal = int(c.MaxConnections), int(c.MaxFrameBytes), int(c.InboundBytesTotal)
+	g.Compress = c.Compress
 	g.OutboundBytesTotal = int(c.OutboundBytesTotal)
 	g.OutboundBytes, g.MaxChannelsPerSocket = int(c.OutboundBytes), int(c.MaxChannelsPerSocket)
 	return g

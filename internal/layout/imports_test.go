@@ -18,7 +18,7 @@ const module = "github.com/phxgate/phxgate/"
 var allowed = map[string][]string{
 	"gateway/phx":   {},
 	"gateway/rules": {module + "gateway/phx", "go.yaml.in/yaml/v3", "github.com/google/cel-go/"},
-	"gateway":       {module + "gateway/phx", module + "gateway/rules", module + "internal/planted", "github.com/gobwas/ws", "github.com/pires/go-proxyproto", "golang.org/x/sys/unix", "golang.org/x/time/rate", "go.opentelemetry.io/otel/"},
+	"gateway":       {module + "gateway/phx", module + "gateway/rules", module + "internal/planted", "github.com/gobwas/ws", "github.com/gobwas/ws/wsflate", "github.com/gobwas/httphead", "github.com/klauspost/compress/flate", "github.com/pires/go-proxyproto", "golang.org/x/sys/unix", "golang.org/x/time/rate", "go.opentelemetry.io/otel/"},
 	"authz":         {module + "gateway/phx", "github.com/go-jose/go-jose/v4"},
 	"presence":      {module + "gateway/phx", module + "internal/planted", module + "internal/figures", "go.opentelemetry.io/otel/"},
 	"nats": {module + "internal/planted", module + "internal/figures", module + "gateway", module + "presence", module + "gateway/phx", module + "authz", "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream", "github.com/nats-io/nats-server/v2/server",
