@@ -5,14 +5,15 @@
 //	join.go      one of its channels asks to join a topic: JoinRequest, ParseJoinReply
 //	fields.go    the members of a reply, typed and checked
 //
-// Second, the JWT that a gateway verifies by itself (docs/contract.md, "Programs"):
+// Second, the tokens that a gateway verifies by itself (docs/contract.md, "Programs"):
 //
-//	token.go         Verifier: a token and a time in, its claims or a reason out
+//	token.go         Verifier: a JWT and a time in, its claims or a reason out
 //	token_claims.go  what the claims must be
 //	token_key.go     a secret or a public key, and the algorithm that follows from it
 //	token_jwks.go    a JWK Set: which keys of it are used, which of them a token means
 //	token_keyset.go  KeySet: fetching a JWK Set, and keeping it fresh
 //	token_pool.go    TokenPool: verifying away from the event loops
+//	phoenix_token.go PhoenixVerifier: the same for what Phoenix.Token.sign/4 made, whose terms package etf reads
 //
 // All but KeySet and TokenPool is pure: no clock, connection or goroutine. Who asks, how long to wait and what the client
 // is told are the caller's. It fails closed: a reply that the contract does not describe is an error that wraps

@@ -49,7 +49,8 @@ type Claims struct {
 	Subject    string          // sub, where HasSubject
 	HasSubject bool            // false: nobody in particular
 	Raw        json.RawMessage // the claims object as it came, a checked JSON object
-	// ExpiresAt is when what the token allowed must end: its exp or, for a token that is let in within the leeway after that, the leeway's end.
+	// ExpiresAt is when what the token allowed must end, zero for never: a JWT's exp or, for one that is let in within the leeway after that, the leeway's
+	// end; the last moment of a Phoenix token's max_age.
 	ExpiresAt time.Time
 }
 

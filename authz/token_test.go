@@ -31,7 +31,7 @@ func mustPublic(t testing.TB, i issuer) Keys {
 }
 
 // wantBad wants a token refused for a reason, in an error that holds nothing of the token.
-func wantBad(t *testing.T, v *Verifier, token string, at time.Time, reason string) {
+func wantBad(t *testing.T, v TokenVerifier, token string, at time.Time, reason string) {
 	t.Helper()
 	claims, err := v.Verify(token, at)
 	if !errors.Is(err, ErrBadToken) || !strings.Contains(err.Error(), reason) {

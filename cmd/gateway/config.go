@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -28,7 +29,7 @@ type config struct {
 	settings.NATS
 
 	ChannelsFile  string          `env:"CHANNELS_FILE" help:"channel rules, YAML; reread on SIGHUP" none:"none: refuse to start (gateway dev brings its own)"`
-	ConnectAuth   string          `env:"CONNECT_AUTH" envDefault:"authz" help:"authz (ask <prefix>.authz.connect), jwt (verify the token here) or allow"`
+	ConnectAuth   string          `env:"CONNECT_AUTH" envDefault:"authz" help:"authz (ask <prefix>.authz.connect), jwt or phoenix_token (verify the token here) or allow"`
 	AuthzHeaders  settings.Names  `env:"AUTHZ_HEADERS" envDefault:"user-agent,origin" help:"request headers that the connect request carries; add cookie for session cookies"`
 	CheckOrigin   origin          `env:"CHECK_ORIGIN" envDefault:"same host" help:"same host, false, or a list such as https://a.example,//*.b.example"`
 	Proxies       settings.CIDRs  `env:"TRUSTED_PROXIES" help:"CIDRs whose X-Forwarded-For is believed, and PROXY header with PROXY_PROTOCOL" none:"none"`
@@ -39,6 +40,13 @@ type config struct {
 	JWTJWKSURL       string `env:"JWT_JWKS_URL" help:"tokens are signed with a key of this JWK Set; fetched again every 10 min and for an unknown kid" none:"none"`
 	JWTIssuer        string `env:"JWT_ISSUER" help:"iss must equal it" none:"none"`
 	JWTAudience      string `env:"JWT_AUDIENCE" help:"aud must hold it" none:"none"`
+
+	PhxSecretKeyBase string         `env:"PHX_SECRET_KEY_BASE" help:"tokens are made by Phoenix.Token.sign with this secret_key_base, of at least 20 bytes" none:"none"`
+	PhxTokenSalt     string         `env:"PHX_TOKEN_SALT" help:"and this salt" none:"none"`
+	PhxTokenMaxAge   tokenAge       `env:"PHX_TOKEN_MAX_AGE" help:"how old they may be, as 1209600, 336h or infinity, whatever they say themselves" none:"each token's own, 86400 s unless it was signed with another max_age"`
+	PhxKeyIterations settings.Count `env:"PHX_TOKEN_KEY_ITERATIONS" help:"they are signed with this option key_iterations" none:"1000"`
+	PhxKeyLength     settings.Count `env:"PHX_TOKEN_KEY_LENGTH" help:"they are signed with this option key_length" none:"32"`
+	PhxKeyDigest     string         `env:"PHX_TOKEN_KEY_DIGEST" help:"they are signed with this option key_digest: sha256, sha384 or sha512" none:"sha256"`
 
 	MaxConnections       settings.Count `env:"MAX_CONNECTIONS" help:"more: 503 before the upgrade" none:"what the descriptor limit allows"`
 	MaxFrameBytes        settings.Count `env:"MAX_FRAME_BYTES" envDefault:"1048576" shown:"1 MiB" help:"a message larger, fragments together, is closed with 1009"`
@@ -59,8 +67,9 @@ type config struct {
 	LogLevel  settings.LogLevel `env:"LOG_LEVEL" envDefault:"info" help:"debug, info, warn or error"`
 	GatewayID string            `env:"GATEWAY_ID" help:"name of this gateway in channel ids; must be new for each start" none:"host name and a random part"`
 
-	rules   *rules.Set
-	jwtKeys authz.Keys // of JWT_SECRET or JWT_PUBLIC_KEY_FILE; else nil
+	rules         *rules.Set
+	jwtKeys       authz.Keys             // of JWT_SECRET or JWT_PUBLIC_KEY_FILE; else nil
+	phoenixTokens *authz.PhoenixVerifier // of PHX_SECRET_KEY_BASE; else nil
 }
 
 // origin is CHECK_ORIGIN.
@@ -85,9 +94,9 @@ func load(environ map[string]string) (*config, error) {
 	bad(!strings.HasPrefix(c.SocketPath, "/") || len(c.SocketPath) > 1 && strings.HasSuffix(c.SocketPath, "/") || strings.ContainsAny(c.SocketPath, " ?#%"),
 		"SOCKET_PATH: %q: want a path that begins with / and does not end with it", c.SocketPath)
 	bad(c.GatewayID != "" && !regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`).MatchString(c.GatewayID), "GATEWAY_ID: %q: want at most 64 characters A-Z a-z 0-9 - _", c.GatewayID)
-	bad(c.ConnectAuth != "authz" && c.ConnectAuth != "allow" && c.ConnectAuth != "jwt", "CONNECT_AUTH: %q is none of authz, jwt, allow", c.ConnectAuth)
+	bad(!slices.Contains([]string{"authz", "jwt", "phoenix_token", "allow"}, c.ConnectAuth), "CONNECT_AUTH: %q is none of authz, jwt, phoenix_token, allow", c.ConnectAuth)
 	bad(bool(c.ProxyProtocol) && len(c.Proxies) == 0, "PROXY_PROTOCOL: true, and TRUSTED_PROXIES: not set: nobody's PROXY header would be believed")
-	errs = append(errs, c.loadJWT())
+	errs = append(errs, c.loadJWT(), c.loadPhoenixToken())
 	var err error
 	if c.ChannelsFile == "" {
 		errs = append(errs, errors.New("CHANNELS_FILE: not set: a gateway needs channel rules (gateway dev brings its own)"))

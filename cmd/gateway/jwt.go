@@ -30,9 +30,9 @@ func (c *config) loadJWT() error {
 		}
 	}
 	switch {
-	case c.ConnectAuth == "allow":
+	case c.ConnectAuth == "allow" || c.ConnectAuth == "phoenix_token":
 		for _, name := range append(keys, others...) {
-			errs = append(errs, fmt.Errorf("%s: has no effect with CONNECT_AUTH=allow", name))
+			errs = append(errs, fmt.Errorf("%s: has no effect with CONNECT_AUTH=%s", name, c.ConnectAuth))
 		}
 	case len(keys) > 1:
 		errs = append(errs, fmt.Errorf("%s: set one of them", strings.Join(keys, " and ")))
@@ -82,6 +82,9 @@ func checkJWKSURL(text string) error {
 
 // tokenPool is what verifies tokens, nil if no key is set. It warns of keys that are weak.
 func (c *config) tokenPool(log *slog.Logger) *authz.TokenPool {
+	if c.phoenixTokens != nil {
+		return authz.NewTokenPool(c.phoenixTokens)
+	}
 	keys := c.jwtKeys
 	switch {
 	case c.JWTJWKSURL != "":
@@ -102,7 +105,8 @@ func isLoopback(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// tokenAuthorizer verifies a connect's token: CONNECT_AUTH=jwt, or with asks a JWT key beside CONNECT_AUTH=authz. Joins go to the authorizer behind it.
+// tokenAuthorizer verifies a connect's token: CONNECT_AUTH=jwt or phoenix_token, or with asks a key of either beside CONNECT_AUTH=authz. Joins go to the authorizer
+// behind it.
 type tokenAuthorizer struct {
 	gateway.Authorizer
 	tokens *authz.TokenPool
@@ -127,7 +131,7 @@ func (a *tokenAuthorizer) AuthorizeConnect(r *gateway.ConnectRequest, done func(
 			r.Claims = claims.Raw
 			a.Authorizer.AuthorizeConnect(r, func(d *gateway.ConnectDecision, err error) {
 				// The token's end is the latest: an answer can let the socket end earlier.
-				if err == nil && (d.ExpiresAt.IsZero() || claims.ExpiresAt.Before(d.ExpiresAt)) {
+				if err == nil && !claims.ExpiresAt.IsZero() && (d.ExpiresAt.IsZero() || claims.ExpiresAt.Before(d.ExpiresAt)) {
 					d.ExpiresAt = claims.ExpiresAt
 				}
 				done(d, err)
