@@ -1,0 +1,1 @@
+[inputs: ["lib/**/*.ex"], line_length: 140]
