@@ -42,6 +42,7 @@ type config struct {
 	JWTAudience      string `env:"JWT_AUDIENCE" help:"aud must hold it" none:"none"`
 
 	PhxSecretKeyBase string         `env:"PHX_SECRET_KEY_BASE" help:"tokens are made by Phoenix.Token.sign with this secret_key_base, of at least 20 bytes" none:"none"`
+	PhxSecretFile    string         `env:"PHX_SECRET_KEY_BASE_FILE" help:"file that holds it, in PHX_SECRET_KEY_BASE's place; read at the start, without the newline at its end" none:"none"`
 	PhxTokenSalt     string         `env:"PHX_TOKEN_SALT" help:"and this salt" none:"none"`
 	PhxTokenMaxAge   tokenAge       `env:"PHX_TOKEN_MAX_AGE" help:"how old they may be, as 1209600, 336h or infinity, whatever they say themselves" none:"each token's own, 86400 s unless it was signed with another max_age"`
 	PhxKeyIterations settings.Count `env:"PHX_TOKEN_KEY_ITERATIONS" help:"they are signed with this option key_iterations" none:"1000"`

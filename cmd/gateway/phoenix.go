@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -39,7 +40,7 @@ func (c *config) loadPhoenixToken() error {
 		name  string
 		given bool
 	}{
-		{"PHX_SECRET_KEY_BASE", c.PhxSecretKeyBase != ""}, {"PHX_TOKEN_SALT", c.PhxTokenSalt != ""}, {"PHX_TOKEN_MAX_AGE", c.PhxTokenMaxAge.Set},
+		{"PHX_SECRET_KEY_BASE", c.PhxSecretKeyBase != ""}, {"PHX_SECRET_KEY_BASE_FILE", c.PhxSecretFile != ""}, {"PHX_TOKEN_SALT", c.PhxTokenSalt != ""}, {"PHX_TOKEN_MAX_AGE", c.PhxTokenMaxAge.Set},
 		{"PHX_TOKEN_KEY_ITERATIONS", c.PhxKeyIterations != 0}, {"PHX_TOKEN_KEY_LENGTH", c.PhxKeyLength != 0}, {"PHX_TOKEN_KEY_DIGEST", c.PhxKeyDigest != ""},
 	} {
 		if v.given {
@@ -54,16 +55,26 @@ func (c *config) loadPhoenixToken() error {
 		return fmt.Errorf("%s: no effect with CONNECT_AUTH=%s", names, c.ConnectAuth)
 	case c.ConnectAuth == "authz" && c.JWTSecret+c.JWTPublicKeyFile+c.JWTJWKSURL != "":
 		return fmt.Errorf("%s: tokens are either Phoenix's or signed with a key of JWT_SECRET, JWT_PUBLIC_KEY_FILE, JWT_JWKS_URL: set one", names)
-	case c.PhxSecretKeyBase == "" && c.PhxTokenSalt == "" && c.ConnectAuth == "phoenix_token":
-		return errors.New("CONNECT_AUTH: phoenix_token needs PHX_SECRET_KEY_BASE and PHX_TOKEN_SALT")
-	case c.PhxSecretKeyBase == "":
+	case c.PhxSecretKeyBase != "" && c.PhxSecretFile != "":
+		return errors.New("PHX_SECRET_KEY_BASE and PHX_SECRET_KEY_BASE_FILE: set one of them")
+	case c.PhxSecretKeyBase+c.PhxSecretFile == "" && c.PhxTokenSalt == "" && c.ConnectAuth == "phoenix_token":
+		return errors.New("CONNECT_AUTH: phoenix_token needs PHX_SECRET_KEY_BASE, or PHX_SECRET_KEY_BASE_FILE, and PHX_TOKEN_SALT")
+	case c.PhxSecretKeyBase+c.PhxSecretFile == "":
 		return fmt.Errorf("PHX_SECRET_KEY_BASE: not set, and %s: nothing could be verified", names)
 	case c.PhxTokenSalt == "":
-		return errors.New("PHX_TOKEN_SALT: not set beside PHX_SECRET_KEY_BASE: want the salt that Phoenix.Token.sign is called with, such as user socket")
+		return errors.New("PHX_TOKEN_SALT: not set beside the secret: want the salt that Phoenix.Token.sign is called with, such as user socket")
+	}
+	name, secret := "PHX_SECRET_KEY_BASE", c.PhxSecretKeyBase
+	if c.PhxSecretFile != "" {
+		text, err := os.ReadFile(c.PhxSecretFile)
+		if err != nil {
+			return fmt.Errorf("PHX_SECRET_KEY_BASE_FILE: %w", err)
+		}
+		name, secret = "PHX_SECRET_KEY_BASE_FILE", strings.TrimRight(string(text), "\r\n")
 	}
 	var err error
 	c.phoenixTokens, err = authz.NewPhoenixVerifier(authz.PhoenixKey{
-		KeyBase: c.PhxSecretKeyBase, Salt: c.PhxTokenSalt, Iterations: cmp.Or(int(c.PhxKeyIterations), 1000), Length: cmp.Or(int(c.PhxKeyLength), 32),
+		KeyBase: secret, Salt: c.PhxTokenSalt, Iterations: cmp.Or(int(c.PhxKeyIterations), 1000), Length: cmp.Or(int(c.PhxKeyLength), 32),
 		Digest: cmp.Or(c.PhxKeyDigest, "sha256"),
 	}, c.PhxTokenMaxAge.MaxAge)
 	var wrong *authz.PhoenixKeyError
@@ -71,7 +82,7 @@ func (c *config) loadPhoenixToken() error {
 		return err
 	}
 	if wrong.Option == "secret_key_base" {
-		return fmt.Errorf("PHX_SECRET_KEY_BASE: %s", wrong.Reason)
+		return fmt.Errorf("%s: %s", name, wrong.Reason)
 	}
 	return fmt.Errorf("PHX_TOKEN_%s: %s", strings.ToUpper(wrong.Option), wrong.Reason)
 }

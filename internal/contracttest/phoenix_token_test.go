@@ -127,6 +127,11 @@ func TestPhoenixTokenRefused(t *testing.T) {
 	if status, _, _ := upgrade(t, g, "/socket/websocket?vsn=2.0.0"); status != 403 {
 		t.Errorf("no token: status %d, want 403", status)
 	}
+	// The secret may stand in a file, whose last newline is not part of it.
+	g, _ = setup(t, phoenixRules, "CONNECT_AUTH=phoenix_token", "PHX_TOKEN_SALT="+phoenixSalt, "PHX_SECRET_KEY_BASE_FILE="+writeFile(t, "secret", phoenixSecret+"\n"))
+	if status := tokenStatus(t, g, phoenixToken(t, time.Now(), 600)); status != 101 {
+		t.Errorf("secret of a file: status %d, want 101", status)
+	}
 	// PHX_TOKEN_MAX_AGE counts, not the token's own, as with verify's option.
 	g, _ = setup(t, phoenixRules, append(phoenixSettings, "PHX_TOKEN_MAX_AGE=120")...)
 	for token, want := range map[string]int{phoenixToken(t, ago(time.Minute), 1): 101, phoenixToken(t, ago(3*time.Minute), 86400): 403, elixirToken(t, "max_age_infinity"): 403} {
@@ -175,6 +180,8 @@ func TestPhoenixTokenBesideAuthz(t *testing.T) {
 func TestPhoenixTokenSettings(t *testing.T) {
 	t.Parallel()
 	rules := writeFile(t, "channels.yaml", phoenixRules)
+	secret := "PHX_SECRET_KEY_BASE_FILE=" + writeFile(t, "secret", "hunter2hunter2hunter2\n")
+	short := "PHX_SECRET_KEY_BASE_FILE=" + writeFile(t, "short", "hunter2hunter2hunte\r\n")
 	const key, salt, phoenix = "PHX_SECRET_KEY_BASE=hunter2hunter2hunter2", "PHX_TOKEN_SALT=user socket", "CONNECT_AUTH=phoenix_token"
 	for _, test := range []struct {
 		name     string
@@ -182,6 +189,13 @@ func TestPhoenixTokenSettings(t *testing.T) {
 		named    []string // variables in the message; nil: no mistake
 	}{
 		{"both", []string{phoenix, key, salt}, nil},
+		{"a file", []string{phoenix, secret, salt}, nil},
+		{"a file beside authz", []string{"CONNECT_AUTH=authz", secret, salt}, nil},
+		{"both secrets", []string{phoenix, secret, key, salt}, []string{"PHX_SECRET_KEY_BASE_FILE"}},
+		{"no file", []string{phoenix, "PHX_SECRET_KEY_BASE_FILE=/nowhere", salt}, []string{"PHX_SECRET_KEY_BASE_FILE", "/nowhere"}},
+		{"19 bytes and a newline", []string{phoenix, short, salt}, []string{"PHX_SECRET_KEY_BASE_FILE"}},
+		{"a file without salt", []string{phoenix, secret}, []string{"PHX_TOKEN_SALT"}},
+		{"a file with allow", []string{"CONNECT_AUTH=allow", secret, salt}, []string{"PHX_SECRET_KEY_BASE_FILE", "CONNECT_AUTH"}},
 		{"beside authz", []string{"CONNECT_AUTH=authz", key, salt, "PHX_TOKEN_MAX_AGE=24h"}, nil},
 		{"every option", []string{phoenix, key, salt, "PHX_TOKEN_MAX_AGE=infinity", "PHX_TOKEN_KEY_ITERATIONS=2000", "PHX_TOKEN_KEY_LENGTH=64", "PHX_TOKEN_KEY_DIGEST=sha512"}, nil},
 		{"seconds", []string{phoenix, key, salt, "PHX_TOKEN_MAX_AGE=1209600"}, nil},
@@ -218,7 +232,7 @@ func TestPhoenixTokenSettings(t *testing.T) {
 		}
 	}
 	_, help, _ := runGateway(t, []string{"--help"})
-	for _, name := range []string{"PHX_SECRET_KEY_BASE", "PHX_TOKEN_SALT", "PHX_TOKEN_MAX_AGE", "PHX_TOKEN_KEY_ITERATIONS", "PHX_TOKEN_KEY_LENGTH", "PHX_TOKEN_KEY_DIGEST"} {
+	for _, name := range []string{"PHX_SECRET_KEY_BASE", "PHX_SECRET_KEY_BASE_FILE", "PHX_TOKEN_SALT", "PHX_TOKEN_MAX_AGE", "PHX_TOKEN_KEY_ITERATIONS", "PHX_TOKEN_KEY_LENGTH", "PHX_TOKEN_KEY_DIGEST"} {
 		if !strings.Contains(help, "  "+name+" ") {
 			t.Errorf("%s is not listed", name)
 		}
