@@ -1,7 +1,9 @@
 package rules
 
 import (
+	"os"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -218,6 +220,23 @@ func BenchmarkMatch(b *testing.B) {
 	for b.Loop() {
 		if set.Match("room:lobby").Event("new_msg") == nil {
 			b.Fatal("no rule")
+		}
+	}
+}
+
+// The rules that docs/from-phoenix.md shows are rules.
+func TestRulesOfFromPhoenix(t *testing.T) {
+	page, err := os.ReadFile("../../docs/from-phoenix.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllSubmatch(page, -1)
+	if len(blocks) < 4 {
+		t.Errorf("%d blocks of YAML, want 4 or more", len(blocks))
+	}
+	for _, block := range blocks {
+		if _, err := Parse("rules.yaml", block[1]); err != nil {
+			t.Errorf("%v\n%s", err, block[1])
 		}
 	}
 }

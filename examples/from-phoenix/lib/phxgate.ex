@@ -16,7 +16,7 @@ defmodule Phxgate do
   The nodes of the app must be connected (as `Phoenix.PubSub.PG2` needs it, too): any of them answers for any channel.
 
   Beside what Phoenix documents this uses `Phoenix.Channel.Server.join/4`, its call `:socket`, `__channel__/1` of a socket and `__intercepts__/0` of a channel.
-  They are the same in Phoenix 1.5 to 1.8; look at them when you update.
+  They are those of Phoenix 1.7 and 1.8; look at them when you update.
 
   ## Options
 

@@ -10,6 +10,8 @@ defmodule Phxgate.Transport do
 
   # Longer than any AUTHZ_TIMEOUT that makes sense: a join that a gateway did not wait for ends after it.
   @joined_ms 30_000
+  # Begins the ref of an event whose client gave none: it can be told no reply later.
+  @no_ref "none-"
 
   def start_link(arguments), do: GenServer.start_link(__MODULE__, arguments)
 
@@ -65,7 +67,7 @@ defmodule Phxgate.Transport do
   @impl true
   def handle_info({"event", msg}, state) do
     headers = Phxgate.headers(msg)
-    ref = headers["phx-ref"] || "none-#{System.unique_integer([:positive])}"
+    ref = headers["phx-ref"] || @no_ref <> to_string(System.unique_integer([:positive]))
     payload = Phxgate.decode(msg.body, headers)
 
     send(state.channel, %Message{
@@ -107,8 +109,9 @@ defmodule Phxgate.Transport do
     {body, headers} = Phxgate.encode(reply.payload)
     headers = [{"Phx-Status", to_string(reply.status)} | headers]
 
-    case Map.pop(state.calls, reply.ref) do
-      {nil, _} -> publish(state, body, [{"Phx-Ref", reply.ref} | headers])
+    case {Map.get(state.calls, reply.ref), reply.ref} do
+      {nil, @no_ref <> _} -> :ok
+      {nil, ref} -> publish(state, body, [{"Phx-Ref", ref} | headers])
       {reply_to, _} -> Gnat.pub(state.config.connection, reply_to, body, headers: headers)
     end
 
