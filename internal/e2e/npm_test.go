@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -14,11 +15,13 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/phxgate/phxgate/internal/phxtest"
 )
 
 const (
 	jsDir = "js"
-	// installTimeout bounds npm ci, which may have to download everything.
+	// installTimeout bounds npm ci, and the build of the nats CLI; scaled.
 	installTimeout = 2 * time.Minute
 )
 
@@ -53,14 +56,26 @@ func install(dir string) error {
 	if have, err := os.ReadFile(stamp); err == nil && string(have) == want {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), installTimeout)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, "npm", "ci", "--no-audit", "--no-fund")
-	cmd.Dir = dir
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("npm ci: %w\n%s", err, out)
+	if _, err := download(dir, "npm", "ci", "--no-audit", "--no-fund"); err != nil {
+		return err
 	}
 	return os.WriteFile(stamp, []byte(want), 0o644)
+}
+
+// download runs a command that may have to download and build much, and returns its standard output.
+func download(dir, name string, args ...string) ([]byte, error) {
+	limit := phxtest.Scaled(installTimeout)
+	ctx, cancel := context.WithTimeoutCause(context.Background(), limit, fmt.Errorf("not done within %v", limit))
+	defer cancel()
+	cmd := exec.CommandContext(ctx, name, args...)
+	var stderr bytes.Buffer
+	cmd.Dir, cmd.Stderr = dir, &stderr
+	cmd.WaitDelay = 5 * time.Second // for children that keep the output open
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("%v: %w\n%s%s", cmd.Args, cmp.Or(context.Cause(ctx), err), out, stderr.Bytes())
+	}
+	return out, nil
 }
 
 // manifest is a hash of what decides the contents of node_modules.

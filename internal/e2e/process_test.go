@@ -23,26 +23,30 @@ import (
 // root is the module's directory.
 const root = "../.."
 
-// gatewayDir is where the program is built, at the first call of the run.
-var gatewayDir = sync.OnceValues(func() (string, error) { return os.MkdirTemp("", "phxgate-e2e-") })
+// builtDir is where the programs are built, at the first call of the run.
+var builtDir = sync.OnceValues(func() (string, error) { return os.MkdirTemp("", "phxgate-e2e-") })
 
-// builtGateway is the path of the program, built at the first call of the run.
-var builtGateway = sync.OnceValues(func() (string, error) {
-	dir, err := gatewayDir()
-	if err != nil {
-		return "", err
-	}
+// builtPrograms builds the programs of cmd/ at the first call of the run, and returns their directory.
+var builtPrograms = sync.OnceValues(func() (string, error) {
 	if err := lookAtSources(); err != nil {
 		return "", err
 	}
-	program := filepath.Join(dir, "gateway")
-	cmd := exec.Command("go", "build", "-o", program, "./cmd/gateway")
-	cmd.Dir = root
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("go build ./cmd/gateway: %w\n%s", err, out)
-	}
-	return program, nil
+	return build(root, "./cmd/...")
 })
+
+// build builds programs of a module into builtDir, which it returns.
+func build(module, packages string) (string, error) {
+	dir, err := builtDir()
+	if err != nil {
+		return "", err
+	}
+	cmd := exec.Command("go", "build", "-o", dir+"/", packages)
+	cmd.Dir = module
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go build %s: %w\n%s", packages, err, out)
+	}
+	return dir, nil
+}
 
 // lookAtSources lists every directory of the module. The test cache knows only what a test opens, and not what go build reads for it: a result must not be
 // taken from the cache when a source has changed.
@@ -55,14 +59,14 @@ func lookAtSources() error {
 	})
 }
 
-// removeGateway removes the program that was built.
-func removeGateway() {
-	if dir, err := gatewayDir(); err == nil {
+// removePrograms removes what was built.
+func removePrograms() {
+	if dir, err := builtDir(); err == nil {
 		os.RemoveAll(dir)
 	}
 }
 
-// process is a gateway, or an example's backend, as a process of its own.
+// process is one of the programs, or an example's backend, as a process of its own.
 type process struct {
 	t      *testing.T
 	cmd    *exec.Cmd
@@ -70,15 +74,21 @@ type process struct {
 	ended  chan struct{} // closed when the process has ended
 }
 
-// startProcess starts the program with arguments and settings, and nothing else of this environment that it would read. It ends with the test, and so does
+// startProcess starts a gateway with arguments and settings, and nothing else of this environment that it would read. It ends with the test, and so does
 // all that it started.
 func startProcess(t *testing.T, args []string, settings ...string) *process {
 	t.Helper()
-	program, err := builtGateway()
+	return startProgram(t, "gateway", args, settings...)
+}
+
+// startProgram is startProcess for any program of cmd/.
+func startProgram(t *testing.T, name string, args []string, settings ...string) *process {
+	t.Helper()
+	dir, err := builtPrograms()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return startCommand(t, exec.Command(program, args...), settings...)
+	return startCommand(t, exec.Command(filepath.Join(dir, name), args...), settings...)
 }
 
 // startCommand is startProcess for any command.
@@ -139,15 +149,17 @@ func (p *process) wantEnd(status int) {
 // waitForOK waits until GET url answers 200.
 func waitForOK(t *testing.T, url string) {
 	t.Helper()
+	clustertest.WaitFor(t, "GET "+url, func() bool { return isOK(url) })
+}
+
+func isOK(url string) bool {
 	client := http.Client{Timeout: phxtest.Patience(), Transport: &http.Transport{DisableKeepAlives: true}}
-	clustertest.WaitFor(t, "GET "+url, func() bool {
-		resp, err := client.Get(url)
-		if err != nil {
-			return false
-		}
-		resp.Body.Close()
-		return resp.StatusCode == http.StatusOK
-	})
+	resp, err := client.Get(url)
+	if err != nil {
+		return false
+	}
+	resp.Body.Close()
+	return resp.StatusCode == http.StatusOK
 }
 
 // freePorts returns the first of n ports in a row that nobody listens on, below the range that outgoing connections take theirs from.

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"os/exec"
 	"strings"
 	"sync"
@@ -31,6 +32,7 @@ func (f finding) into(t *testing.T, v any) {
 type script struct {
 	t        *testing.T
 	cmd      *exec.Cmd
+	stdin    io.WriteCloser
 	findings chan finding // closed when the script's output has ended
 	stderr   bytes.Buffer // not to be read before that
 	wait     func() error
@@ -50,6 +52,9 @@ func runScript(t *testing.T, name string, target any, limit time.Duration) *scri
 	s.cmd.WaitDelay = 5 * time.Second                                            // to SIGKILL
 	stdout, err := s.cmd.StdoutPipe()
 	if err != nil {
+		t.Fatal(err)
+	}
+	if s.stdin, err = s.cmd.StdinPipe(); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.cmd.Start(); err != nil {
