@@ -11,14 +11,21 @@ build:
 # Modules of their own, which the root's ./... does not see: the backends' module, an example built on it, and their tests against a gateway.
 MODULES = backend examples/chat-go internal/backends
 
-# A gateway, NATS, the chat page, and a chat backend of examples/ in place of the authz service: http://localhost:4000/
+# A gateway, NATS and a chat backend of examples/ in place of the authz service, which serves its page at http://localhost:4040/. What is said stays in bin/; MODERATOR_TOKEN makes moderators of those who know it.
 example-chat-go: build
 	cd examples/chat-go && go build -o ../../bin/ .
-	@trap 'kill $$!' EXIT; CHANNELS_FILE=examples/chat.yaml bin/gateway dev --authz=false & bin/chat-go -db bin/chat.db -moderator-token "$(MODERATOR_TOKEN)"
+	@DB_FILE="$${DB_FILE:-bin/chat-go.db}" bin/chat-go & $(BESIDE_DEV)
 
-example-chat-node: build
+example-chat-node: build examples/chat-node/node_modules/.package-lock.json
+	@DB_FILE="$${DB_FILE:-bin/chat-node.db}" node examples/chat-node/chat.js & $(BESIDE_DEV)
+
+examples/chat-node/node_modules/.package-lock.json: examples/chat-node/package-lock.json
 	cd examples/chat-node && npm ci --no-audit --no-fund
-	@trap 'kill $$!' EXIT; CHANNELS_FILE=examples/chat.yaml bin/gateway dev --authz=false & cd examples/chat-node && MODERATOR_TOKEN="$(MODERATOR_TOKEN)" node chat.js
+	touch $@
+
+# gateway dev beside the process that a recipe just started; both end with the gateway, or when make is told to stop.
+BESIDE_DEV = backend=$$!; CHANNELS_FILE=examples/chat.yaml bin/gateway dev --authz=false & gateway=$$!; \
+	trap "kill $$backend $$gateway 2>/dev/null; wait" EXIT; trap "exit 0" INT TERM; wait $$gateway
 
 # All tests, with the race detector. Those that need npm or Chromium say so and are skipped where these can't be had; with CI set they fail instead.
 test: lint

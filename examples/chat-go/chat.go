@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/phxgate/phxgate/backend"
@@ -14,9 +15,10 @@ const (
 	historySize = 50    // messages pushed to whoever joins
 	maxName     = 40    // characters of a user's name
 	maxBody     = 2_000 // characters of a message
+	maxMute     = 7 * 24 * time.Hour
 )
 
-// Roles. A moderator may delete every message and kick everybody out.
+// Roles. A moderator may delete every message, and kick everybody out or mute them.
 const (
 	member    = "member"
 	moderator = "moderator"
@@ -47,6 +49,7 @@ func (c *chat) register() {
 		Handle("new_msg", c.newMessage).
 		Handle("delete_msg", c.deleteMessage).
 		Handle("kick", c.kick).
+		Handle("mute", c.mute).
 		Handle("who", c.who)
 }
 
@@ -114,6 +117,13 @@ func (c *chat) newMessage(ctx context.Context, e *backend.Event) (backend.Reply,
 	if n := utf8.RuneCountInString(said.Body); n == 0 || n > maxBody {
 		return backend.Reply{}, backend.Refuse{Reason: "invalid body"}
 	}
+	muted, err := c.store.muted(ctx, e.Topic, who.Name)
+	if err != nil {
+		return backend.Reply{}, err
+	}
+	if muted {
+		return backend.Reply{}, backend.Refuse{Reason: "muted"}
+	}
 	m, err := c.store.add(ctx, e.Topic, who.Name, said.Body)
 	if err != nil {
 		return backend.Reply{}, err
@@ -150,19 +160,45 @@ func (c *chat) kick(ctx context.Context, e *backend.Event) (backend.Reply, error
 	var whom struct {
 		Name string `json:"name"`
 	}
-	who, err := c.read(e, &whom)
-	switch {
-	case err != nil:
+	if err := c.moderate(e, &whom, &whom.Name); err != nil {
 		return backend.Reply{}, err
-	case who.Role != moderator:
-		return backend.Reply{}, backend.Refuse{Reason: "unauthorized"}
-	case whom.Name == "" || utf8.RuneCountInString(whom.Name) > maxName:
-		return backend.Reply{}, backend.Refuse{Reason: "invalid name"}
 	}
 	if err := c.store.ban(ctx, e.Topic, whom.Name); err != nil {
 		return backend.Reply{}, err
 	}
 	return backend.Reply{}, errors.Join(c.Broadcast(ctx, e.Topic, "kicked", whom), c.Leave(ctx, socketID(whom.Name), e.Topic))
+}
+
+// mute keeps somebody from writing in the room for some seconds, 0 to end that, and tells everybody.
+func (c *chat) mute(ctx context.Context, e *backend.Event) (backend.Reply, error) {
+	var whom struct {
+		Name    string `json:"name"`
+		Seconds int64  `json:"seconds"`
+	}
+	if err := c.moderate(e, &whom, &whom.Name); err != nil {
+		return backend.Reply{}, err
+	}
+	if whom.Seconds < 0 || whom.Seconds > int64(maxMute/time.Second) {
+		return backend.Reply{}, backend.Refuse{Reason: "invalid seconds"}
+	}
+	if err := c.store.mute(ctx, e.Topic, whom.Name, time.Now().UnixMilli()+whom.Seconds*1000); err != nil {
+		return backend.Reply{}, err
+	}
+	return backend.Reply{}, c.Broadcast(ctx, e.Topic, "muted", whom)
+}
+
+// moderate reads what a moderator asks about somebody, whose name is a part of the payload; others are refused.
+func (c *chat) moderate(e *backend.Event, payload any, name *string) error {
+	who, err := c.read(e, payload)
+	switch {
+	case err != nil:
+		return err
+	case who.Role != moderator:
+		return backend.Refuse{Reason: "unauthorized"}
+	case *name == "" || utf8.RuneCountInString(*name) > maxName:
+		return backend.Refuse{Reason: "invalid name"}
+	}
+	return nil
 }
 
 // who answers with the names of those present.

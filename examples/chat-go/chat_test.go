@@ -120,6 +120,32 @@ func TestModeration(t *testing.T) {
 	}
 }
 
+func TestMute(t *testing.T) {
+	h := newChat(t)
+	ann := h.Channel("room:a", "user_socket:Ann", user{"Ann", member})
+	mod := h.Channel("room:a", "user_socket:Mo", user{"Mo", moderator})
+	say := func(want string) {
+		t.Helper()
+		wantReply(t, ann.Call("new_msg", map[string]string{"body": "hi"}), want)
+	}
+	mute := func(by *backendtest.Channel, name string, seconds int, want string) {
+		t.Helper()
+		wantReply(t, by.Call("mute", map[string]any{"name": name, "seconds": seconds}), want)
+	}
+	mute(ann, "Mo", 60, `error {"reason":"unauthorized"}`)
+	mute(mod, "", 60, `error {"reason":"invalid name"}`)
+	mute(mod, "Ann", -1, `error {"reason":"invalid seconds"}`)
+	mute(mod, "Ann", 604_801, `error {"reason":"invalid seconds"}`)
+	wantTaken(t, h)
+	mute(mod, "Ann", 604_800, "ok {}")
+	say(`error {"reason":"muted"}`)
+	wantTaken(t, h, `broadcast room:a muted {"name":"Ann","seconds":604800}`)
+	elsewhere := h.Channel("room:b", "user_socket:Ann", user{"Ann", member})
+	wantReply(t, elsewhere.Call("new_msg", map[string]string{"body": "hi"}), `ok {"id":1}`)
+	mute(mod, "Ann", 0, "ok {}")
+	say(`ok {"id":2}`)
+}
+
 func TestWho(t *testing.T) {
 	h := newChat(t)
 	ann := h.Channel("room:a", "", user{"Ann", member})

@@ -1,14 +1,14 @@
-// Chat-go is a chat backend: it lets users in, keeps their messages in an SQLite file, and lets moderators delete messages and kick people out. See README.md.
-//
-//	go run . -nats nats://127.0.0.1:4222 -db chat.db -moderator-token secret
+// Chat-go is a chat backend: it lets users in, keeps their messages in an SQLite file, and lets moderators delete messages, kick people out and mute them. It also serves a page to chat on. See README.md.
 package main
 
 import (
+	"cmp"
 	"context"
-	"errors"
-	"flag"
+	_ "embed"
 	"fmt"
 	"log/slog"
+	"net"
+	"net/http"
 	"os"
 	"os/signal"
 	"syscall"
@@ -19,42 +19,46 @@ import (
 	"github.com/phxgate/phxgate/backend"
 )
 
+//go:embed index.html
+var page []byte
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
-	switch err := run(ctx, os.Args[1:]); {
-	case errors.Is(err, flag.ErrHelp):
-	case err != nil:
+	if err := run(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "chat-go:", err)
 		os.Exit(1)
 	}
 }
 
 // run serves until ctx ends.
-func run(ctx context.Context, args []string) error {
-	flags := flag.NewFlagSet("chat-go", flag.ContinueOnError)
-	url := flags.String("nats", "nats://127.0.0.1:4222", "NATS servers, separated by commas")
-	file := flags.String("db", "chat.db", "the SQLite file")
-	prefix := flags.String("prefix", "phx", "the gateways' SUBJECT_PREFIX")
-	token := flags.String("moderator-token", "", "who connects with this param `moderator` is one; empty: nobody")
-	if err := flags.Parse(args); err != nil {
-		return err
-	}
-	store, err := openStore(ctx, *file)
+func run(ctx context.Context) error {
+	store, err := openStore(ctx, cmp.Or(os.Getenv("DB_FILE"), "chat.db"))
 	if err != nil {
 		return err
 	}
 	defer store.Close()
-	nc, err := nats.Connect(*url, nats.Name("chat-go"), nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.ReconnectWait(time.Second))
+	listener, err := net.Listen("tcp", cmp.Or(os.Getenv("PAGE_LISTEN"), "localhost:4040"))
+	if err != nil {
+		return err
+	}
+	pages := &http.Server{ReadHeaderTimeout: 5 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		w.Write(page)
+	})}
+	go pages.Serve(listener) // until Close, or the process ends
+	defer pages.Close()
+	url := cmp.Or(os.Getenv("NATS_URL"), nats.DefaultURL)
+	nc, err := nats.Connect(url, nats.Name("chat-go"), nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.ReconnectWait(time.Second))
 	if err != nil {
 		return err
 	}
 	defer nc.Close()
-	b, err := backend.New(nc, backend.Options{Prefix: *prefix, Queue: "chat"})
+	b, err := backend.New(nc, backend.Options{Prefix: cmp.Or(os.Getenv("SUBJECT_PREFIX"), "phx"), Queue: "chat"})
 	if err != nil {
 		return err
 	}
-	(&chat{Backend: b, store: store, moderatorToken: *token}).register()
-	slog.Info("chat-go starts", "nats", *url, "db", *file)
+	(&chat{Backend: b, store: store, moderatorToken: os.Getenv("MODERATOR_TOKEN")}).register()
+	slog.Info("chat-go serves", "nats", url, "page", "http://"+listener.Addr().String())
 	return b.Serve(ctx)
 }

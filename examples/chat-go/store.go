@@ -14,6 +14,7 @@ const schema = `
 CREATE TABLE IF NOT EXISTS messages (id INTEGER PRIMARY KEY AUTOINCREMENT, room TEXT NOT NULL, user TEXT NOT NULL, body TEXT NOT NULL, at INTEGER NOT NULL);
 CREATE INDEX IF NOT EXISTS messages_of_room ON messages (room, id);
 CREATE TABLE IF NOT EXISTS bans (room TEXT NOT NULL, user TEXT NOT NULL, PRIMARY KEY (room, user)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS mutes (room TEXT NOT NULL, user TEXT NOT NULL, until INTEGER NOT NULL, PRIMARY KEY (room, user)) WITHOUT ROWID;
 `
 
 // message is a row, and what clients get.
@@ -22,10 +23,10 @@ type message struct {
 	User string `json:"user"`
 	Name string `json:"name"` // the same as User; the chat page of gateway dev shows this one
 	Body string `json:"body"`
-	At   int64  `json:"at"` // Unix milliseconds
+	At   int64  `json:"at"`
 }
 
-// store keeps messages and bans.
+// store keeps messages, bans and mutes. Times are Unix milliseconds.
 type store struct{ db *sql.DB }
 
 func openStore(ctx context.Context, file string) (*store, error) {
@@ -95,4 +96,15 @@ func (s *store) ban(ctx context.Context, room, user string) error {
 func (s *store) banned(ctx context.Context, room, user string) (banned bool, err error) {
 	err = s.db.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM bans WHERE room = ? AND user = ?)`, room, user).Scan(&banned)
 	return banned, err
+}
+
+// mute keeps a user from writing until then.
+func (s *store) mute(ctx context.Context, room, user string, until int64) error {
+	_, err := s.db.ExecContext(ctx, `INSERT OR REPLACE INTO mutes (room, user, until) VALUES (?, ?, ?)`, room, user, until)
+	return err
+}
+
+func (s *store) muted(ctx context.Context, room, user string) (muted bool, err error) {
+	err = s.db.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM mutes WHERE room = ? AND user = ? AND until > ?)`, room, user, time.Now().UnixMilli()).Scan(&muted)
+	return muted, err
 }

@@ -1,64 +1,65 @@
-// A chat backend: it lets users in, keeps their messages in a JetStream stream, and lets moderators delete messages and kick people out. See README.md.
-//
-//   MODERATOR_TOKEN=secret node chat.js
+// A chat backend: it lets users in, keeps their messages in an SQLite file, and lets moderators delete messages, kick people out and mute them. It also serves a page to chat on. See README.md.
 
-import { DiscardPolicy, JetStreamApiError, jetstream, jetstreamManager } from "@nats-io/jetstream";
+import { createHash, timingSafeEqual } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { createServer } from "node:http";
+
 import { connect } from "@nats-io/transport-node";
+import Database from "libsql";
 
-import { Backend, NO_REPLY, Refuse, token, tokens } from "./backend.js";
+import { Backend, NO_REPLY, Refuse } from "./backend.js";
 
-const { NATS_URL = "nats://127.0.0.1:4222", SUBJECT_PREFIX = "phx", MODERATOR_TOKEN = "" } = process.env;
-const HISTORY = 50; // messages kept of each room, and pushed to whoever joins
-const STREAM = "chat"; // chat.msg.<room> and chat.ban.<room>; a message's id is its sequence
+const { NATS_URL = "nats://127.0.0.1:4222", SUBJECT_PREFIX = "phx", MODERATOR_TOKEN = "", DB_FILE = "chat.db", PAGE_LISTEN = "localhost:4040" } = process.env;
+const HISTORY = 50; // messages pushed to whoever joins
+const MAX_MUTE = 7 * 24 * 3600; // seconds
+
+const db = new Database(DB_FILE);
+db.exec(`
+  PRAGMA journal_mode = WAL;
+  CREATE TABLE IF NOT EXISTS messages (id INTEGER PRIMARY KEY AUTOINCREMENT, room TEXT NOT NULL, user TEXT NOT NULL, body TEXT NOT NULL, at INTEGER NOT NULL);
+  CREATE INDEX IF NOT EXISTS messages_of_room ON messages (room, id);
+  CREATE TABLE IF NOT EXISTS bans (room TEXT NOT NULL, user TEXT NOT NULL, PRIMARY KEY (room, user)) WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS mutes (room TEXT NOT NULL, user TEXT NOT NULL, until INTEGER NOT NULL, PRIMARY KEY (room, user)) WITHOUT ROWID;
+`);
+const addMessage = db.prepare("INSERT INTO messages (room, user, body, at) VALUES (?, ?, ?, ?)");
+const lastMessages = db.prepare("SELECT * FROM (SELECT id, user, user AS name, body, at FROM messages WHERE room = ? ORDER BY id DESC LIMIT ?) ORDER BY id");
+const authorOf = db.prepare("SELECT user FROM messages WHERE room = ? AND id = ?");
+const deleteMessage = db.prepare("DELETE FROM messages WHERE room = ? AND id = ?");
+const ban = db.prepare("INSERT OR IGNORE INTO bans (room, user) VALUES (?, ?)");
+const banned = db.prepare("SELECT 1 FROM bans WHERE room = ? AND user = ?");
+const mute = db.prepare("INSERT OR REPLACE INTO mutes (room, user, until) VALUES (?, ?, ?)");
+const muted = db.prepare("SELECT 1 FROM mutes WHERE room = ? AND user = ? AND until > ?");
 
 const nc = await connect({ servers: NATS_URL.split(","), name: "chat-node", waitOnFirstConnect: true, maxReconnectAttempts: -1 });
-const js = jetstream(nc);
-const jsm = await jetstreamManager(nc);
-const settings = { subjects: ["chat.msg.>", "chat.ban.>"], max_msgs_per_subject: HISTORY, discard: DiscardPolicy.Old, allow_direct: true };
-await jsm.streams.add({ name: STREAM, ...settings });
-
-const missing = (error) => {
-  if (error instanceof JetStreamApiError && error.code === 10037) return null; // no message found
-  throw error;
-};
-const stored = (query) => jsm.streams.getMessage(STREAM, query).catch(missing);
-const messageOf = (m) => ({ id: m.seq, ...m.json() });
-
-async function history(room) {
-  const messages = [];
-  const batch = await jsm.direct.getBatch(STREAM, { seq: 1, next_by_subj: `chat.msg.${tokens(room)}`, batch: HISTORY });
-  try {
-    for await (const m of batch) messages.push(messageOf(m));
-  } catch (error) {
-    if (messages.length > 0 || error.code !== 404) throw error; // 404: an empty room
-  }
-  return messages;
-}
-
 const chat = new Backend(nc, { prefix: SUBJECT_PREFIX, queue: "chat" });
+
+const isText = (value, max) => typeof value === "string" && value !== "" && [...value].length <= max;
+const digest = (text) => createHash("sha256").update(text).digest();
+const isModeratorToken = (value) => MODERATOR_TOKEN !== "" && typeof value === "string" && timingSafeEqual(digest(value), digest(MODERATOR_TOKEN));
+const onlyModerators = ({ role }) => {
+  if (role !== "moderator") throw new Refuse("unauthorized");
+};
+const nameOf = (payload) => {
+  if (!isText(payload?.name, 40)) throw new Refuse("invalid name");
+  return payload.name;
+};
 
 // Everybody may enter under the name they give themselves. A service with accounts would look at auth_token or claims instead.
 chat.connect(({ params }) => {
   const name = typeof params.name === "string" ? params.name.trim() : "";
-  if (name === "" || [...name].length > 40) throw new Refuse("a name of 1 to 40 characters is needed");
-  const role = MODERATOR_TOKEN !== "" && params.moderator === MODERATOR_TOKEN ? "moderator" : "member";
-  return { id: `user_socket:${name}`, assigns: { name, role } };
+  if (!isText(name, 40)) throw new Refuse("a name of 1 to 40 characters is needed");
+  return { id: `user_socket:${name}`, assigns: { name, role: isModeratorToken(params.moderator) ? "moderator" : "member" } };
 });
 
-const onlyModerators = ({ assigns }) => {
-  if (assigns.role !== "moderator") throw new Refuse("unauthorized");
-};
-const banSubject = (room, name) => `chat.ban.${tokens(room)}.${token(name)}`;
-
 chat.topic("room:*", {
-  async join({ topic, channel, socket: { assigns: { name, role } } }) {
-    if (await stored({ last_by_subj: banSubject(topic, name) })) throw new Refuse("banned");
+  join({ topic, channel, socket: { assigns: { name, role } } }) {
+    if (banned.get(topic, name)) throw new Refuse("banned");
     return { response: { name, role, gateway: channel.split(".")[0] }, presence: { key: name, meta: { role } } };
   },
 
   // The history may hold a message that is broadcast as well: clients know messages by their ids.
-  async joined({ topic, channel }) {
-    chat.push(channel, "history", { messages: await history(topic) });
+  joined({ topic, channel }) {
+    chat.push(channel, "history", { messages: lastMessages.all(topic, HISTORY) });
   },
 
   events: {
@@ -68,30 +69,41 @@ chat.topic("room:*", {
     },
 
     // Kept, then told to everybody, then answered with the id.
-    async new_msg({ topic, payload: { body }, assigns: { name } }) {
-      if (typeof body !== "string" || body === "" || [...body].length > 2000) throw new Refuse("invalid body");
-      const message = { user: name, name, body, at: Date.now() };
-      const { seq: id } = await js.publish(`chat.msg.${tokens(topic)}`, JSON.stringify(message));
-      chat.broadcast(topic, "new_msg", { id, ...message });
+    new_msg({ topic, payload: { body }, assigns: { name } }) {
+      if (!isText(body, 2000)) throw new Refuse("invalid body");
+      if (muted.get(topic, name, Date.now())) throw new Refuse("muted");
+      const at = Date.now();
+      const id = Number(addMessage.run(topic, name, body, at).lastInsertRowid);
+      chat.broadcast(topic, "new_msg", { id, user: name, name, body, at });
       return { id };
     },
 
     // For authors and moderators.
-    async delete_msg({ topic, payload: { id }, assigns }) {
-      const message = Number.isSafeInteger(id) && id > 0 ? await stored({ seq: id }) : null;
-      if (message?.subject !== `chat.msg.${tokens(topic)}`) throw new Refuse("not found");
-      if (message.json().user !== assigns.name) onlyModerators({ assigns });
-      await jsm.streams.deleteMessage(STREAM, id);
+    delete_msg({ topic, payload: { id }, assigns }) {
+      const message = Number.isSafeInteger(id) ? authorOf.get(topic, id) : undefined;
+      if (!message) throw new Refuse("not found");
+      if (message.user !== assigns.name) onlyModerators(assigns);
+      deleteMessage.run(topic, id);
       chat.broadcast(topic, "msg_deleted", { id });
     },
 
     // A ban, told to the others, and the end of the channels that they have there.
-    async kick({ topic, payload: { name }, assigns }) {
-      onlyModerators({ assigns });
-      if (typeof name !== "string" || name === "" || [...name].length > 40) throw new Refuse("invalid name");
-      await js.publish(banSubject(topic, name), "{}");
+    kick({ topic, payload, assigns }) {
+      onlyModerators(assigns);
+      const name = nameOf(payload);
+      ban.run(topic, name);
       chat.broadcast(topic, "kicked", { name });
       chat.leave(`user_socket:${name}`, topic);
+    },
+
+    // No messages for some seconds; 0 ends that.
+    mute({ topic, payload, assigns }) {
+      onlyModerators(assigns);
+      const name = nameOf(payload);
+      const { seconds } = payload;
+      if (!Number.isSafeInteger(seconds) || seconds < 0 || seconds > MAX_MUTE) throw new Refuse("invalid seconds");
+      mute.run(topic, name, Date.now() + seconds * 1000);
+      chat.broadcast(topic, "muted", { name, seconds });
     },
 
     async who({ topic }) {
@@ -100,6 +112,18 @@ chat.topic("room:*", {
   },
 });
 
+const page = await readFile(new URL("../chat-go/index.html", import.meta.url));
+const pages = createServer((_, res) => res.setHeader("Content-Type", "text/html; charset=utf-8").end(page));
+const { hostname, port } = new URL(`http://${PAGE_LISTEN}`);
+pages.listen(Number(port), hostname);
+
 await chat.serve();
-console.error("chat-node serves");
-for (const signal of ["SIGTERM", "SIGINT"]) process.once(signal, () => chat.stop().then(() => nc.drain()));
+console.error(`chat-node serves; page http://${PAGE_LISTEN}`);
+for (const signal of ["SIGTERM", "SIGINT"]) {
+  process.once(signal, async () => {
+    pages.close().closeAllConnections();
+    await chat.stop();
+    await nc.drain();
+    db.close();
+  });
+}
