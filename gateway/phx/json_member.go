@@ -26,11 +26,22 @@ func EachMember(obj []byte, f func(key, raw []byte) bool) {
 		return
 	}
 	// An error leaves nothing to do: the members before it were seen.
-	_, _ = scanObject(obj, i, MaxDepth, func(key, value []byte) bool {
+	_, _ = scanObject(obj, i, AnyDepth, func(key, value []byte) bool {
 		key = key[1 : len(key)-1]
 		if bytes.IndexByte(key, '\\') >= 0 {
 			key = appendUnescaped(nil, key)
 		}
 		return f(key, value)
 	})
+}
+
+// EachElement calls f for each element of arr in order with its JSON text, which
+// points into arr. arr is an array that was checked; of anything else it sees
+// something or nothing, as [Member] does.
+func EachElement(arr []byte, f func(raw []byte)) {
+	i := skipSpace(arr, 0)
+	if i == len(arr) || arr[i] != '[' {
+		return
+	}
+	_, _ = scanArray(arr, i, AnyDepth, f) // as in EachMember
 }

@@ -181,6 +181,7 @@ func TestMember(t *testing.T) {
 		{`{"a":`, "a", "", false},
 		{`{"a\`, "a", "", false},
 		{nestedObject(MaxDepth + 1), "a", nestedObject(MaxDepth), true},
+		{nestedObject(20_000), "a", nestedObject(19_999), true},
 	} {
 		got, ok := Member([]byte(c.obj), c.key)
 		if string(got) != c.want || ok != c.ok {
@@ -190,6 +191,18 @@ func TestMember(t *testing.T) {
 	text := []byte(`{"a":1,"b":{"c":2}}`)
 	if allocs := testing.AllocsPerRun(100, func() { Member(text, "b") }); allocs != 0 {
 		t.Errorf("Member: %v allocations", allocs)
+	}
+}
+
+func TestEachElement(t *testing.T) {
+	for arr, want := range map[string]string{
+		` [ 1 , "a,b" ,[2, 3],{"a": 4}, null ] `: `1;"a,b";[2, 3];{"a": 4};null;`, `[]`: ``, `{"a":1}`: ``, `1`: ``, ``: ``, `[1,`: `1;`,
+	} {
+		got := ""
+		EachElement([]byte(arr), func(raw []byte) { got += string(raw) + ";" })
+		if got != want {
+			t.Errorf("EachElement(%s): %s, want %s", arr, got, want)
+		}
 	}
 }
 
