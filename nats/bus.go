@@ -181,14 +181,7 @@ func (b *Bus) Broadcast(e *gateway.Event) error {
 		return b.publish(b.subjects.Topic(e.Topic), "", h, append([]byte(nil), e.Payload...))
 	}
 	body := make([]byte, 0, len(e.Payload)+len(e.Name)+len(e.Channel)+len(e.SocketID)+len(e.From)+80)
-	body = append(body, `{"event":`...)
-	body = phx.AppendQuote(body, e.Name)
-	body = append(body, `,"payload":`...)
-	body = append(body, e.Payload...)
-	if e.From != "" {
-		body = append(body, `,"from":`...)
-		body = phx.AppendQuote(body, e.From)
-	}
+	body = appendEnvelope(body, e.Name, e.Payload, e.From)
 	body = append(body, `,"channel":`...)
 	body = phx.AppendQuote(body, e.Channel)
 	if e.SocketID != "" {
@@ -196,6 +189,19 @@ func (b *Bus) Broadcast(e *gateway.Event) error {
 		body = phx.AppendQuote(body, e.SocketID)
 	}
 	return b.publish(b.subjects.Topic(e.Topic), "", nil, append(body, '}'))
+}
+
+// appendEnvelope appends the envelope of a broadcast, but for the brace that closes it.
+func appendEnvelope(dst []byte, event string, payload []byte, from string) []byte {
+	dst = append(dst, `{"event":`...)
+	dst = phx.AppendQuote(dst, event)
+	dst = append(dst, `,"payload":`...)
+	dst = append(dst, payload...)
+	if from != "" {
+		dst = append(dst, `,"from":`...)
+		dst = phx.AppendQuote(dst, from)
+	}
+	return dst
 }
 
 // Cast implements [gateway.Bus].

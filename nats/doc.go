@@ -19,6 +19,7 @@
 //	authorizer.go  gateway.Authorizer over phx.authz.connect and phx.authz.join
 //	dropped.go   telling about what was dropped
 //	embedded.go  a NATS server inside the process
+//	api.go       api.Bus: what comes by HTTP, on a connection of its own
 //
 // And for presence (docs/presence.md), beside the gateway's connection or on one of presence-svc's own:
 //

@@ -104,9 +104,10 @@ func (s PresenceSubjects) Hello() string   { return s.prefix + "hello" }
 func (s PresenceSubjects) Sync() string    { return s.prefix + "sync" }
 func (s PresenceSubjects) Replica() string { return s.prefix + "replica" }
 
-// Lists and Updates are what backends ask (docs/contract.md, "Presence").
-func (s PresenceSubjects) Lists() string   { return s.prefix + "list.>" }
-func (s PresenceSubjects) Updates() string { return s.prefix + "update.>" }
+// List is where it is asked who is on a topic; Lists and Updates are all that backends ask (docs/contract.md, "Presence").
+func (s PresenceSubjects) List(topic string) string { return withTopic(s.prefix+"list.", topic) }
+func (s PresenceSubjects) Lists() string            { return s.prefix + "list.>" }
+func (s PresenceSubjects) Updates() string          { return s.prefix + "update.>" }
 
 // asked returns the topic that a list or update is about.
 func (s PresenceSubjects) asked(subject, kind string) (topic string, ok bool) {

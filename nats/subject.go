@@ -265,20 +265,28 @@ func (s Subjects) ParseTopic(subject string) (topic string, ok bool) {
 // 255 bytes. ok is false for any other subject.
 func (s Subjects) ParseChannel(subject string) (channelID string, ok bool) {
 	id, ok := strings.CutPrefix(subject, s.channel)
-	if !ok || len(id) > maxID || strings.Count(id, ".") != 2 {
+	if !ok || !validChannel(id) {
 		return "", false
+	}
+	return id, true
+}
+
+// validChannel reports whether id can be a channel's.
+func validChannel(id string) bool {
+	if len(id) > maxID || strings.Count(id, ".") != 2 {
+		return false
 	}
 	for token := range strings.SplitSeq(id, ".") {
 		if token == "" {
-			return "", false
+			return false
 		}
 		for i := 0; i < len(token); i++ {
 			if !isSafe(token[i]) {
-				return "", false
+				return false
 			}
 		}
 	}
-	return id, true
+	return true
 }
 
 // ParseSocket returns the socket id, 1 to 255 bytes of UTF-8, of a subject that Socket names; ok is false for any other.
@@ -288,11 +296,14 @@ func (s Subjects) ParseSocket(subject string) (id string, ok bool) {
 		return "", false
 	}
 	id, err := DecodeToken(tok)
-	if err != nil || id == "" || len(id) > maxID || !utf8.ValidString(id) {
+	if err != nil || !validSocket(id) {
 		return "", false
 	}
 	return id, true
 }
+
+// validSocket reports whether id can be a socket's: 1 to 255 bytes of UTF-8.
+func validSocket(id string) bool { return id != "" && len(id) <= maxID && utf8.ValidString(id) }
 
 // withTopic returns prefix followed by T(topic). The buffer on the stack holds every valid topic's subject, so the
 // string is the only allocation.

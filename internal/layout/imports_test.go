@@ -22,8 +22,9 @@ var allowed = map[string][]string{
 	"authz":         {module + "authz/etf", module + "gateway/phx", "github.com/go-jose/go-jose/v4"},
 	"authz/etf":     {module + "gateway/phx"},
 	"presence":      {module + "gateway/phx", module + "internal/planted", module + "internal/figures", "go.opentelemetry.io/otel/"},
-	"nats": {module + "internal/planted", module + "internal/figures", module + "gateway", module + "presence", module + "gateway/phx", module + "authz", "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream", "github.com/nats-io/nats-server/v2/server",
+	"nats": {module + "internal/api", module + "internal/planted", module + "internal/figures", module + "gateway", module + "presence", module + "gateway/phx", module + "authz", "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream", "github.com/nats-io/nats-server/v2/server",
 		"golang.org/x/time/rate", "go.opentelemetry.io/otel/"},
+	"internal/api":     {module + "gateway/phx", "go.opentelemetry.io/otel/"},
 	"cmd/gateway":      {module + "authz", module + "gateway", module + "presence", module + "gateway/rules", module + "nats", module + "internal/", "golang.org/x/sync/errgroup"},
 	"cmd/presence-svc": {module + "nats", module + "presence", module + "internal/", "golang.org/x/sync/errgroup"},
 
