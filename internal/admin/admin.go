@@ -25,6 +25,7 @@ type Server struct {
 	log      *slog.Logger
 	registry *prometheus.Registry
 	meters   *sdk.MeterProvider
+	more     map[string]http.Handler // by pattern, what the program serves besides
 }
 
 // New makes an admin server. ready says why the program is not ready, nil if it is.
@@ -35,8 +36,11 @@ func New(ready func() error, log *slog.Logger) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("prometheus exporter: %w", err)
 	}
-	return &Server{ready: ready, log: log, registry: registry, meters: sdk.NewMeterProvider(sdk.WithReader(exporter))}, nil
+	return &Server{ready: ready, log: log, registry: registry, meters: sdk.NewMeterProvider(sdk.WithReader(exporter)), more: map[string]http.Handler{}}, nil
 }
+
+// Handle adds a handler for a pattern of [http.ServeMux]. Call it before Serve.
+func (s *Server) Handle(pattern string, h http.Handler) { s.more[pattern] = h }
 
 // Meter is where the program registers its metrics.
 func (s *Server) Meter() metric.Meter { return s.meters.Meter("github.com/phxgate/phxgate") }
@@ -58,15 +62,32 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	for pattern, h := range s.more {
+		mux.Handle(pattern, h)
+	}
 	return mux
 }
+
+// lastAnswers is how long a request that is under way at the end may take.
+const lastAnswers = 100 * time.Millisecond
 
 // Serve serves ln until ctx ends.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	web := &http.Server{Handler: s.Handler(), ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)}
-	stop := context.AfterFunc(ctx, func() { web.Close() })
-	defer stop()
-	if err := web.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+	ended := make(chan struct{}) // closed when web has let go of its requests
+	stop := context.AfterFunc(ctx, func() {
+		defer close(ended)
+		last, cancel := context.WithTimeout(context.Background(), lastAnswers)
+		defer cancel()
+		if web.Shutdown(last) != nil {
+			web.Close()
+		}
+	})
+	err := web.Serve(ln)
+	if !stop() {
+		<-ended
+	}
+	if !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("admin port: %w", err)
 	}
 	return nil
