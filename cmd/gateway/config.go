@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -25,6 +26,9 @@ type config struct {
 	TLSKey     string `env:"TLS_KEY_FILE" help:"key of TLS_CERT_FILE" none:"none: plain"`
 
 	AdminListen string `env:"ADMIN_LISTEN" envDefault:":9090" help:"/healthz, /readyz, /metrics, /debug/pprof/; never the clients' port"`
+
+	APIToken     string `env:"API_TOKEN" help:"opens the HTTP API on ADMIN_LISTEN, /api/, to whoever sends this bearer token; at least 16 printable ASCII characters" none:"none: no API"`
+	APITokenFile string `env:"API_TOKEN_FILE" help:"the same, with a token a line; reread when it changes" none:"none: no API"`
 
 	settings.NATS
 
@@ -97,8 +101,8 @@ func load(environ map[string]string) (*config, error) {
 	bad(c.GatewayID != "" && !regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`).MatchString(c.GatewayID), "GATEWAY_ID: %q: want at most 64 characters A-Z a-z 0-9 - _", c.GatewayID)
 	bad(!slices.Contains([]string{"authz", "jwt", "phoenix_token", "allow"}, c.ConnectAuth), "CONNECT_AUTH: %q is none of authz, jwt, phoenix_token, allow", c.ConnectAuth)
 	bad(bool(c.ProxyProtocol) && len(c.Proxies) == 0, "PROXY_PROTOCOL: true, and TRUSTED_PROXIES: not set: nobody's PROXY header would be believed")
-	errs = append(errs, c.loadJWT(), c.loadPhoenixToken())
-	var err error
+	_, err := c.apiTokens(slog.New(slog.DiscardHandler))
+	errs = append(errs, c.loadJWT(), c.loadPhoenixToken(), err)
 	if c.ChannelsFile == "" {
 		errs = append(errs, errors.New("CHANNELS_FILE: not set: a gateway needs channel rules (gateway dev brings its own)"))
 	} else if c.rules, err = rules.Load(c.ChannelsFile); err != nil {

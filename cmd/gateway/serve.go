@@ -104,6 +104,10 @@ func runGateway(ctx context.Context, s *config, log *slog.Logger, pages http.Han
 	if err := errors.Join(srv.RegisterMetrics(ops.Meter()), bus.RegisterMetrics(ops.Meter()), tracker.RegisterMetrics(ops.Meter())); err != nil {
 		return err
 	}
+	stopAPI, err := startAPI(s, subjects, ops, log)
+	if err != nil {
+		return err
+	}
 	log.Info("gateway listens", "listen", ln.Addr().String(), "socket", cfg.SocketPath+"/websocket", "admin", adminLn.Addr().String(), "nats", conn.Redacted())
 
 	adminCtx, stopAdmin := context.WithCancel(context.Background())
@@ -122,6 +126,7 @@ func runGateway(ctx context.Context, s *config, log *slog.Logger, pages http.Han
 	rest, cancel := context.WithTimeout(context.Background(), forBus)
 	defer cancel()
 	tracker.Depart(rest)
+	stopAPI(rest)
 	bus.Close(rest)
 	stopAdmin()
 	return errors.Join(serveErr, side.Wait())

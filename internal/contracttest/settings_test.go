@@ -37,6 +37,8 @@ var variables = []struct{ name, def string }{
 	{"TLS_CERT_FILE", ""},
 	{"TLS_KEY_FILE", ""},
 	{"ADMIN_LISTEN", ":9090"},
+	{"API_TOKEN", "none: no API"},
+	{"API_TOKEN_FILE", "none: no API"},
 	{"NATS_URL", "nats://127.0.0.1:4222"},
 	{"NATS_CREDS", ""},
 	{"NATS_NKEY", ""},
@@ -97,6 +99,8 @@ func TestBadSettings(t *testing.T) {
 	// A name=value each; several are separated by a space. The first is to be named.
 	for _, settings := range []string{
 		"LISTEN=nowhere", "LISTEN=127.0.0.1:99999", "ADMIN_LISTEN=:x", "SOCKET_PATH=socket",
+		"API_TOKEN=short", "API_TOKEN=" + strings.Repeat("é", 16), "API_TOKEN_FILE=/nowhere/token", "API_TOKEN_FILE=" + rules,
+		"API_TOKEN=" + strings.Repeat("x", 16) + " API_TOKEN_FILE=" + rules,
 		"TLS_CERT_FILE=/nowhere/cert.pem TLS_KEY_FILE=/nowhere/key.pem", "TLS_KEY_FILE=" + rules, "TLS_CERT_FILE=" + rules,
 		"NATS_URL=http://127.0.0.1", "NATS_CREDS=/nowhere/creds", "NATS_NKEY=/nowhere/nkey", "NATS_CA=/nowhere/ca",
 		"NATS_CERT=/nowhere/c NATS_KEY=/nowhere/k", "NATS_KEY=" + rules,
