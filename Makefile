@@ -9,7 +9,7 @@ build:
 	go build -o bin/ ./cmd/...
 
 # Modules of their own, which the root's ./... does not see: the backends' module, an example built on it, and their tests against a gateway.
-MODULES = backend examples/chat-go internal/backends
+MODULES = backend examples/chat-go internal/backends internal/openapi
 
 # A gateway, NATS and a chat backend of examples/ in place of the authz service, which serves its page at http://localhost:4040/. What is said stays in bin/; MODERATOR_TOKEN makes moderators of those who know it.
 example-chat-go: build
