@@ -7,12 +7,15 @@ import (
 	"github.com/phxgate/phxgate/gateway/phx"
 )
 
-// JoinRequest is what is asked on phx.authz.join, once per join.
+// JoinRequest is what is asked on phx.authz.join, once per join, and again where a joined channel must be authorized anew.
 type JoinRequest struct {
 	Topic   string          `json:"topic"`
 	Params  json.RawMessage `json:"params"`  // of the join, as the client sent them; nil: {}
 	Channel string          `json:"channel"` // the channel id
 	Socket  SocketInfo      `json:"socket"`
+
+	Reauthorize bool `json:"reauthorize,omitempty"` // of a channel that is joined: its client sent other params
+	Recheck     bool `json:"recheck,omitempty"`     // of a channel that is joined: phx.authz.recheck asked for it
 }
 
 // SocketInfo is what a JoinRequest says about the socket: what its connect was granted.
@@ -23,7 +26,7 @@ type SocketInfo struct {
 	Peer      string          `json:"peer"`      // the client's IP address
 }
 
-// Append appends the request's JSON to dst: every key, always. Params and Assigns go as they are and must be valid JSON.
+// Append appends the request's JSON to dst: every key, always, but for those that are true of few. Params and Assigns go as they are and must be valid JSON.
 func (r *JoinRequest) Append(dst []byte) []byte {
 	dst = append(dst, `{"topic":`...)
 	dst = phx.AppendQuote(dst, r.Topic)
@@ -39,7 +42,14 @@ func (r *JoinRequest) Append(dst []byte) []byte {
 	dst = phx.AppendQuote(dst, r.Socket.Transport)
 	dst = append(dst, `,"peer":`...)
 	dst = phx.AppendQuote(dst, r.Socket.Peer)
-	return append(dst, "}}"...)
+	dst = append(dst, '}')
+	if r.Reauthorize {
+		dst = append(dst, `,"reauthorize":true`...)
+	}
+	if r.Recheck {
+		dst = append(dst, `,"recheck":true`...)
+	}
+	return append(dst, '}')
 }
 
 // JoinReply is what an authz service says to a JoinRequest. Where it is not OK, Response is all there is.

@@ -22,6 +22,10 @@ func TestJoinRequestAppend(t *testing.T) {
 			Socket: SocketInfo{ID: &id, Assigns: json.RawMessage(`{"user_id":"42"}`), Transport: "websocket", Peer: "203.0.113.9"},
 		}, `{"topic":"room:\"é\n","params":[1,{"since":null}],"channel":"g.s.2",` +
 			`"socket":{"id":"user_socket:42","assigns":{"user_id":"42"},"transport":"websocket","peer":"203.0.113.9"}}`},
+		{"reauthorize", JoinRequest{Topic: "a", Channel: "g.s.1", Socket: SocketInfo{Transport: "websocket", Peer: "::1"}, Reauthorize: true},
+			`{"topic":"a","params":{},"channel":"g.s.1","socket":{"id":null,"assigns":{},"transport":"websocket","peer":"::1"},"reauthorize":true}`},
+		{"recheck", JoinRequest{Topic: "a", Channel: "g.s.1", Socket: SocketInfo{Transport: "websocket", Peer: "::1"}, Recheck: true},
+			`{"topic":"a","params":{},"channel":"g.s.1","socket":{"id":null,"assigns":{},"transport":"websocket","peer":"::1"},"recheck":true}`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			body := tc.req.Append(nil)

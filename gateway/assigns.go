@@ -32,7 +32,7 @@ func MergeAssigns(base, over json.RawMessage) (json.RawMessage, error) {
 		}
 		return base, nil
 	}
-	var merged assignsMerge
+	var merged membersMerge
 	merged.add(base)
 	merged.add(over)
 	dst := merged.append(make([]byte, 0, len(base)+len(over)))
@@ -42,14 +42,30 @@ func MergeAssigns(base, over json.RawMessage) (json.RawMessage, error) {
 	return dst, nil
 }
 
-// assignsMerge collects members; a later one takes the place of an earlier one of the same key.
-type assignsMerge struct {
+// regrantAssigns returns the assigns of a channel that is authorized anew: the socket's, over them what backends' replies have assigned, and over both what is granted now. kept is what of assigned
+// counts from now on: all but the keys that are granted. Errors are those of MergeAssigns.
+func regrantAssigns(socket, assigned, granted json.RawMessage) (assigns, kept json.RawMessage, err error) {
+	var rest membersMerge
+	rest.add(assigned)
+	rest.remove(granted)
+	kept = rest.append(nil)
+	if assigns, err = MergeAssigns(socket, kept); err == nil {
+		assigns, err = MergeAssigns(assigns, granted)
+	}
+	if !hasMembers(kept) {
+		kept = nil
+	}
+	return assigns, kept, err
+}
+
+// membersMerge collects members; a later one takes the place of an earlier one of the same key.
+type membersMerge struct {
 	keys   []string
 	values [][]byte
 	index  map[string]int // of each key in keys and values
 }
 
-func (m *assignsMerge) add(obj []byte) {
+func (m *membersMerge) add(obj []byte) {
 	if len(obj) == 0 {
 		return
 	}
@@ -69,15 +85,33 @@ func (m *assignsMerge) add(obj []byte) {
 	})
 }
 
-func (m *assignsMerge) append(dst []byte) []byte {
-	dst = append(dst, '{')
-	for i, key := range m.keys {
-		if i > 0 {
-			dst = append(dst, ',')
+// remove takes out the keys that obj has.
+func (m *membersMerge) remove(obj []byte) {
+	if len(obj) == 0 {
+		return
+	}
+	phx.EachMember(obj, func(key, _ []byte) bool {
+		if i, held := m.index[string(key)]; held {
+			m.values[i] = nil
 		}
+		return true
+	})
+}
+
+func (m *membersMerge) append(dst []byte) []byte {
+	next := byte('{')
+	for i, key := range m.keys {
+		if m.values[i] == nil {
+			continue
+		}
+		dst = append(dst, next)
+		next = ','
 		dst = phx.AppendQuoteASCII(dst, key)
 		dst = append(dst, ':')
 		dst = phx.AppendASCII(dst, m.values[i])
+	}
+	if next == '{' {
+		dst = append(dst, '{')
 	}
 	return append(dst, '}')
 }

@@ -44,10 +44,11 @@ type Bus interface {
 }
 
 // Authorizer decides connects and joins. It never blocks; the answer comes through done, exactly once, on any goroutine. An error means that there is no
-// decision (ErrUnavailable, ErrNoBackend, ErrTimeout, ErrBadAnswer): the caller refuses.
+// decision (ErrUnavailable, ErrNoBackend, ErrTimeout, ErrBadAnswer, ErrTooLarge): the caller refuses.
 type Authorizer interface {
 	AuthorizeConnect(r *ConnectRequest, done func(*ConnectDecision, error))
-	AuthorizeJoin(r *JoinRequest, done func(*JoinDecision, error))
+	// AuthorizeJoins decides what came together, each join by itself: it may ask about all at once. The slice is valid during the call only.
+	AuthorizeJoins(asks []JoinAsk)
 }
 
 // Presence keeps who is on which topic, and tells channels by [Server.PushPresence] and [Server.BroadcastPresence]. Its methods never block, but for Drain, and may be called from
@@ -76,6 +77,9 @@ type Inbox interface {
 	Channel(m *ChannelMessage)
 	// Socket hands over an order for every socket of an id.
 	Socket(m *SocketMessage)
+	// RecheckTopic and RecheckSocket order that the channels of a topic, or of the sockets of an id, be authorized anew.
+	RecheckTopic(topic string)
+	RecheckSocket(id string)
 	// Gap says that messages of these topics may have been missed, with nil: of any topic. What was confirmed of their subscriptions before holds no more.
 	// It may be called on another goroutine than the rest, at most about once a second.
 	Gap(topics []string)
@@ -185,6 +189,17 @@ type JoinRequest struct {
 	Assigns   []byte
 	Transport string
 	Peer      string
+
+	Reauthorize bool // the channel is joined, and its client wants other params to hold
+	Recheck     bool // the channel is joined, and the bus brought an order to ask again
+}
+
+// JoinAsk is a request and who gets its answer.
+type JoinAsk struct {
+	*JoinRequest
+	Done func(*JoinDecision, error)
+
+	socket *socket
 }
 
 // JoinDecision is its answer.
@@ -192,6 +207,7 @@ type JoinDecision struct {
 	OK        bool
 	Response  []byte   // JSON value for the client
 	Assigns   []byte   // channel assigns, the socket's already merged in; JSON object in ASCII, or nil
+	Granted   []byte   // the same without the socket's; JSON object, or nil
 	Events    []string // events that the client may send, where HasEvents
 	HasEvents bool
 	ExpiresAt time.Time

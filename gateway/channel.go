@@ -39,6 +39,7 @@ type channel struct {
 	gapped   bool // it will be told of a gap, at its time
 	present  bool // it takes part in its topic's presence, or may: Presence is told when it ends
 	nullRef  bool // the join had no join_ref
+	authz    authzFlags
 	// tag is what pushes and replies carry as join_ref: the join's join_ref, or its ref if that was null (Phoenix 1.8 channel/server.ex, join/4).
 	tag     phx.Ref
 	assigns []byte // JSON object in ASCII, the socket's merged in; nil for none
@@ -55,7 +56,10 @@ type channelMore struct {
 	replaces  *phx.Ref // join_ref of the channel that this join replaces; its phx_close follows the join reply
 	decision  *JoinDecision
 	confirmed bool
+	recheck   bool                // while joining: phx.authz.recheck came for its socket, or may have been missed
+	rechecks  uint32              // topic.rechecks when the authorizer was asked about the join
 	events    map[string]struct{} // events that the client may send; nil: all
+	assigned  []byte              // what of the assigns is of backends' replies, where the channel may be authorized anew; nil for nothing
 	limiter   *limiter
 	expires   tick // 0: never
 	class     *class
@@ -81,7 +85,7 @@ func (ch *channel) extra() *channelMore {
 // trim lets an empty ch.more go.
 func (ch *channel) trim() {
 	m := ch.more
-	if m != nil && m.waiting.n == 0 && m.params == nil && m.events == nil && m.limiter == nil && m.expires == 0 && m.class == nil {
+	if m != nil && m.waiting.n == 0 && m.params == nil && m.events == nil && m.assigned == nil && m.limiter == nil && m.expires == 0 && m.class == nil {
 		ch.more = nil
 	}
 }
@@ -141,6 +145,7 @@ func (l *loop) removeChannel(ch *channel) {
 			m.class, m.classed = nil, nil
 		}
 	}
+	l.params.forget(ch)
 	ch.state = ended
 }
 

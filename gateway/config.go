@@ -41,6 +41,7 @@ type Config struct {
 	OutboundBytes        int // that may wait for one socket; default 1 MiB
 	OutboundBytesTotal   int // that may wait for all sockets, what is shared counted once on each loop; default 256 MiB
 	MaxChannelsPerSocket int // joins that are under way count; default 100
+	RechecksPerSecond    int // how many joined channels the authorizer is asked about anew; default 1000
 
 	IdleTimeout time.Duration // no frame for so long: closed with 1002; default 60 s
 	TopicLinger time.Duration // how long a topic without members stays subscribed; default 10 s
@@ -54,7 +55,7 @@ func DefaultConfig() Config {
 	return Config{
 		SocketPath: "/socket", AuthzHeaders: []string{"user-agent", "origin"}, AuthzTimeout: 5 * time.Second,
 		MaxConnections: 1 << 30, MaxFrameBytes: 1 << 20, InboundBytesTotal: 256 << 20, OutboundBytes: 1 << 20, OutboundBytesTotal: 256 << 20, MaxChannelsPerSocket: 100,
-		IdleTimeout: 60 * time.Second, TopicLinger: 10 * time.Second, GapSpread: 3 * time.Second,
+		RechecksPerSecond: 1000, IdleTimeout: 60 * time.Second, TopicLinger: 10 * time.Second, GapSpread: 3 * time.Second,
 	}
 }
 
@@ -74,7 +75,7 @@ func (c *Config) Validate() error {
 	bad(!c.ProxyProtocol || len(c.TrustedProxies) > 0, "ProxyProtocol without TrustedProxies: nobody's PROXY header would be believed")
 	for name, n := range map[string]int{
 		"MaxConnections": c.MaxConnections, "MaxFrameBytes": c.MaxFrameBytes, "InboundBytesTotal": c.InboundBytesTotal,
-		"OutboundBytes": c.OutboundBytes, "OutboundBytesTotal": c.OutboundBytesTotal, "MaxChannelsPerSocket": c.MaxChannelsPerSocket,
+		"OutboundBytes": c.OutboundBytes, "OutboundBytesTotal": c.OutboundBytesTotal, "MaxChannelsPerSocket": c.MaxChannelsPerSocket, "RechecksPerSecond": c.RechecksPerSecond,
 	} {
 		bad(n > 0, "%s %d: must be more than 0", name, n)
 	}

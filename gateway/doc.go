@@ -7,6 +7,7 @@
 //	read.go          bytes to frames to messages (websocket.go knows RFC 6455, phx the messages)
 //	dispatch.go      heartbeat, join, leave or event
 //	join.go          a join, from the request to the reply
+//	authorize.go     who decides about it, then and again; recheck.go at a backend's order
 //	waiting.go       whose turn it is: what waits behind a join or a call, in a queue of items.go
 //	event.go         what the channel's rule does with an event, and what a backend's answer does
 //	presence.go      the part a channel takes in its topic's presence, and what its client is told of that

@@ -80,6 +80,12 @@ func (l *loop) handEvent(ch *channel, it *item) {
 		}
 		return
 	}
+	if er.Do == rules.Reauthorize {
+		if reason := l.reauthorize(ch, it, rule, er); reason != "" {
+			refuse(reason)
+		}
+		return
+	}
 	e := l.eventOf(ch)
 	e.Name, e.Payload, e.Binary = it.event, it.payload, it.binary
 	var err error
@@ -193,9 +199,12 @@ func (l *loop) answer(ch *channel, ref phx.Ref, a *Answer) {
 	l.flushFor(ch) // what the backend broadcast before comes before
 	if a.Assigns != nil && !a.Bad {
 		merged, err := MergeAssigns(ch.assigns, a.Assigns)
+		if err == nil && ch.authz&authzDecided != 0 {
+			m := ch.extra()
+			m.assigned, err = MergeAssigns(m.assigned, a.Assigns)
+		}
 		if err != nil {
-			l.stats.dropped.add(droppedAssigns, 1)
-			l.srv.warn("channel ended: assigns", "channel", ch.id(), "err", err)
+			l.outgrown(ch, err)
 			a = &Answer{Action: ActionCrash}
 		} else {
 			ch.assigns = merged

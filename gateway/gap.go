@@ -42,13 +42,18 @@ func (l *loop) gap(only map[string]bool) {
 		for _, ch := range s.channels {
 			switch {
 			case only != nil && !only[ch.topic.name]:
+				continue
 			case ch.state == joining && ch.more.confirmed:
 				ch.more.confirmed = l.srv.hub.confirmedAgain(ch.topic, l, l.waitFor(ch))
 			case ch.state == joined:
 				l.gapAt(ch, l.ruleOf(ch))
 			}
+			if only == nil {
+				l.recheckMissed(ch)
+			}
 		}
 	}
+	l.askRechecks()
 }
 
 // GapOf implements [Inbox]: messages of one topic were dropped after those that the inbox has been given.

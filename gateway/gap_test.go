@@ -26,8 +26,10 @@ type heldAuthorizer struct {
 	joins []func(*JoinDecision, error)
 }
 
-func (a *heldAuthorizer) AuthorizeJoin(_ *JoinRequest, done func(*JoinDecision, error)) {
-	a.joins = append(a.joins, done)
+func (a *heldAuthorizer) AuthorizeJoins(asks []JoinAsk) {
+	for _, ask := range asks {
+		a.joins = append(a.joins, ask.Done)
+	}
 }
 
 // gapLoop is a loop with gapRules, one socket, and what that was sent.

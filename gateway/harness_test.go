@@ -144,6 +144,7 @@ func turn(l *loop) {
 		m.deliver(l)
 	}
 	l.spare = got
+	l.askAuthorizer()
 	l.flushTopics()
 	l.flushSockets()
 	for !l.flushHeavy() {

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"errors"
-	"time"
 
 	"github.com/phxgate/phxgate/gateway/phx"
 	"github.com/phxgate/phxgate/gateway/rules"
@@ -49,17 +48,15 @@ func (l *loop) join(s *socket, it item, topicName string, replaces *phx.Ref) {
 	ch.topic, confirmed = l.srv.hub.acquire(topicName, l, l.waitFor(ch))
 	ch.more.confirmed = confirmed
 	s.channels = append(s.channels, ch)
+	if rule.Join != rules.JoinAllow {
+		ch.authz, ch.more.rechecks = authzDecided, ch.topic.rechecks
+	}
 	if rule.Join != rules.JoinAuthz {
 		ch.more.decision = &JoinDecision{OK: true, Response: emptyObject, Assigns: s.assigns}
 		l.tryJoin(ch)
 		return
 	}
-	l.srv.authorizer.AuthorizeJoin(&JoinRequest{
-		Topic: topicName, Params: it.payload, Channel: ch.id(), SocketID: s.id, Assigns: s.assigns,
-		Transport: "websocket", Peer: s.peer.String(),
-	}, func(d *JoinDecision, err error) {
-		l.mailbox.post(mailFunc(func(l *loop) { l.joinDecided(ch, d, err) }))
-	})
+	l.authorize(ch, &JoinRequest{Params: it.payload}, l.joinDecided)
 }
 
 // allows asks the rule's condition; one that fails refuses.
@@ -111,7 +108,7 @@ func (l *loop) joinDecided(ch *channel, d *JoinDecision, err error) {
 	case !d.OK:
 		l.endLinger(ch.socket, ch.topic.name)
 		l.refuseJoin(ch, d.Response, joinRefused)
-	case !d.ExpiresAt.IsZero() && !d.ExpiresAt.After(time.Now()):
+	case d.isPast():
 		l.refuseJoin(ch, reasonBody(reasonUnauthorized), joinRefused)
 	default:
 		ch.more.decision = d
@@ -134,17 +131,7 @@ func (l *loop) tryJoin(ch *channel) {
 	// What came before this moment is not for the new member.
 	l.flushFor(ch)
 	ch.state = joined
-	ch.assigns = d.Assigns
-	if d.HasEvents {
-		m.events = make(map[string]struct{}, len(d.Events))
-		for _, e := range d.Events {
-			m.events[e] = struct{}{}
-		}
-	}
-	if !d.ExpiresAt.IsZero() {
-		m.expires = l.at(d.ExpiresAt)
-		l.deadlineBy(s, m.expires)
-	}
+	l.grant(ch, d)
 	ch.topic.addMember(ch)
 	l.srv.hub.joined(ch.topic.name, s.form())
 	l.stats.joins.add(joinOK, 1)
@@ -176,6 +163,13 @@ func (l *loop) tryJoin(ch *channel) {
 		l.stats.dropped.add(droppedJoined, 1)
 	}
 	ch.trim()
+	if ch.authz&authzDecided != 0 {
+		l.params.keep(ch, params)
+		if m.recheck || m.rechecks != ch.topic.rechecks { // what was decided may be of a time before
+			l.recheck(ch)
+			l.askRechecks()
+		}
+	}
 	l.resume(ch)
 }
 

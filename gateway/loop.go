@@ -57,6 +57,10 @@ type loop struct {
 	draining map[*channel]tick  // channels whose socket is gone and that still have events, with their deadline
 	gaps     map[tick][]gapped
 
+	asks     []JoinAsk // for the authorizer, not handed over yet
+	params   keptParams
+	rechecks rechecks
+
 	lingering map[*socket][]lingering // what may be over before PRESENCE_LINGER
 
 	scratch    []byte // what was read
@@ -81,6 +85,8 @@ func newLoop(srv *Server, id int) (*loop, error) {
 		lingering: map[*socket][]lingering{},
 		scratch:   make([]byte, scratchBytes), gather: make([]byte, gatherBytes), headReader: newHeadReader(),
 	}
+	l.params.init(srv)
+	l.rechecks.since = map[*channel]tick{}
 	return l, nil
 }
 
@@ -111,6 +117,7 @@ const turnWork = 32 << 20
 // endTurn fans out and writes what the mail brought, then reads what is ready. park: wait for something, since there is no mail. It reports whether all is written.
 func (l *loop) endTurn(park bool) (idle bool) {
 	l.work, l.unblocked = 0, 0
+	l.askAuthorizer()
 	l.flushTopics()
 	l.flushSockets()
 	idle = l.flushHeavy()
@@ -165,6 +172,7 @@ func (t tickMail) deliver(l *loop) {
 		}
 	}
 	l.tickGaps()
+	l.tickRechecks()
 }
 
 // checkTime ends what is over.

@@ -42,6 +42,7 @@ func (srv *Server) RegisterMetrics(m metric.Meter) error {
 	labelledCounters := []byLabel{
 		{"phxgate.connects", "Connect decisions.", "outcome", &s.connects},
 		{"phxgate.joins", "Join decisions.", "outcome", &s.joins},
+		{"phxgate.rechecks", "Joined channels that phx.authz.recheck concerned, by what came of it.", "outcome", &s.rechecks},
 		{"phxgate.events", "Events from clients, by what the rule did with them.", "do", &s.events},
 		{"phxgate.deliver.decisions", "Decisions of rules' deliver, each for all members of equal inputs.", "outcome", &s.decisions},
 		{"phxgate.sockets.ended", "Sockets that ended, by cause.", "cause", &s.socketsEnded},

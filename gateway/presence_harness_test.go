@@ -114,10 +114,12 @@ type fakeDecisions struct {
 	d *JoinDecision
 }
 
-func (a *fakeDecisions) AuthorizeJoin(_ *JoinRequest, done func(*JoinDecision, error)) {
-	d := *a.d
-	d.OK, d.Response = true, emptyObject
-	done(&d, nil)
+func (a *fakeDecisions) AuthorizeJoins(asks []JoinAsk) {
+	for _, ask := range asks {
+		d := *a.d
+		d.OK, d.Response = true, emptyObject
+		ask.Done(&d, nil)
+	}
 }
 
 // newPresenceLoop makes a loop with a presence, under presenceRules.

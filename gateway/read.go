@@ -28,6 +28,7 @@ func (l *loop) feed(s *socket, data []byte) {
 		}
 	case open:
 		l.feedFrames(s, data)
+		l.askAuthorizer()
 	}
 }
 

@@ -37,6 +37,10 @@ type Server struct {
 	inboundBytes  atomic.Int64 // held by incomplete frames and messages
 	waitingBytes  atomic.Int64 // held by what waits at channels
 	outboundBytes atomic.Int64 // held by what waits for sockets, all loops together
+	paramsBytes   atomic.Int64 // held by join params, for rechecks
+
+	recheckPace *rate.Limiter // of rechecks, on all loops
+	rechecking  atomic.Int64  // rechecks that wait for the authorizer
 
 	streams  sync.WaitGroup // goroutines of sockets that are streams
 	warnings *rate.Limiter  // of log lines that a client can cause
@@ -62,7 +66,8 @@ func New(cfg Config, bus Bus, authorizer Authorizer) (*Server, error) {
 	srv := &Server{
 		cfg: cfg, log: cfg.Log, bus: bus, authorizer: authorizer, stats: newStats(), started: time.Now(),
 		hub: newHub(bus, cfg.TopicLinger), warnings: rate.NewLimiter(5, 20),
-		filters: filterPool{most: runtime.GOMAXPROCS(0)},
+		filters:     filterPool{most: runtime.GOMAXPROCS(0)},
+		recheckPace: rate.NewLimiter(rate.Limit(cfg.RechecksPerSecond), max(cfg.RechecksPerSecond/10, 1)),
 	}
 	srv.rules.Store(cfg.Rules)
 	for i := range cfg.Loops {

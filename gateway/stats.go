@@ -24,6 +24,7 @@ type stats struct {
 	socketsEnded       labelled // by cause
 	connects           labelled // by outcome
 	joins              labelled // by outcome
+	rechecks           labelled // by outcome
 	events             labelled // by what the rule said
 	decisions          labelled // of rules' deliver, by outcome
 	dropped            labelled // by reason
@@ -54,6 +55,14 @@ const (
 	joinRefused
 	joinUnmatched
 	joinUnavailable
+)
+
+// Outcomes of a recheck.
+const (
+	recheckAllowed    = iota
+	recheckRefused    // the channel was closed
+	recheckUnanswered // it is tried again
+	recheckEnded      // the channel was told to rejoin, since it could not be asked about
 )
 
 // What became of a client's event; the first are the values of rules.Do.
@@ -90,7 +99,8 @@ func newStats() *stats {
 		socketsEnded: newLabelled(causeNames[:]...),
 		connects:     newLabelled("allowed", "refused", "unavailable"),
 		joins:        newLabelled("ok", "refused", "unmatched", "unavailable"),
-		events:       newLabelled("refused", "broadcast", "broadcast_from", "call", "cast", "presence_update"),
+		events:       newLabelled("refused", "broadcast", "broadcast_from", "call", "cast", "presence_update", "reauthorize"),
+		rechecks:     newLabelled("allowed", "refused", "unanswered", "ended"),
 		dropped: newLabelled("stale_join_ref", "overloaded", "binary_to_v1", "binary_field", "no_channel", "bad_reply", "assigns_too_large",
 			"drain_timeout", "joined_not_published", "left_not_published", "topic_full", "deliver_failed", "slow", "conflated"),
 		decisions: newLabelled("delivered", "replaced", "withheld", "failed"),

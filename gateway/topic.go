@@ -11,11 +11,12 @@ import (
 
 // topic is one topic on one loop: the channels that get its broadcasts. Owned by the loop, except refs.
 type topic struct {
-	name    string
-	members []*channel
-	pending *pending    // broadcasts that are not fanned out yet; nil for none
-	refs    int         // channels of this loop that have joined or are joining; guarded by hub.mu
-	full    atomic.Bool // its loop drops its broadcasts for now; read by anybody
+	name     string
+	members  []*channel
+	pending  *pending    // broadcasts that are not fanned out yet; nil for none
+	refs     int         // channels of this loop that have joined or are joining; guarded by hub.mu
+	rechecks uint32      // how often its channels were to be authorized anew
+	full     atomic.Bool // its loop drops its broadcasts for now; read by anybody
 }
 
 // encoded is a broadcast with its frame for each form in use, made once for the gateway and shared by all members. It is not changed after

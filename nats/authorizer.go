@@ -1,7 +1,6 @@
 package nats
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -21,7 +20,9 @@ type Authorizer struct {
 var _ gateway.Authorizer = (*Authorizer)(nil)
 
 // NewAuthorizer makes an authorizer that waits for an answer at most as long as timeout.
-func NewAuthorizer(bus *Bus, timeout time.Duration) *Authorizer { return &Authorizer{bus, timeout} }
+func NewAuthorizer(bus *Bus, timeout time.Duration) *Authorizer {
+	return &Authorizer{bus: bus, timeout: timeout}
+}
 
 // AuthorizeConnect implements [gateway.Authorizer].
 func (a *Authorizer) AuthorizeConnect(r *gateway.ConnectRequest, done func(*gateway.ConnectDecision, error)) {
@@ -51,38 +52,61 @@ func (a *Authorizer) AuthorizeConnect(r *gateway.ConnectRequest, done func(*gate
 	})
 }
 
-// AuthorizeJoin implements [gateway.Authorizer].
-func (a *Authorizer) AuthorizeJoin(r *gateway.JoinRequest, done func(*gateway.JoinDecision, error)) {
-	req := authz.JoinRequest{Topic: r.Topic, Params: r.Params, Channel: r.Channel, Socket: authz.SocketInfo{
+// AuthorizeJoins implements [gateway.Authorizer].
+func (a *Authorizer) AuthorizeJoins(asks []gateway.JoinAsk) {
+	for _, ask := range asks {
+		a.askJoin(newJoinQuestion(ask))
+	}
+}
+
+// joinQuestion is a join request with its JSON.
+type joinQuestion struct {
+	gateway.JoinAsk
+	body []byte
+}
+
+// newJoinQuestion encodes a request.
+func newJoinQuestion(ask gateway.JoinAsk) joinQuestion {
+	r := ask.JoinRequest
+	req := authz.JoinRequest{Topic: r.Topic, Params: r.Params, Channel: r.Channel, Reauthorize: r.Reauthorize, Recheck: r.Recheck, Socket: authz.SocketInfo{
 		Assigns: r.Assigns, Transport: r.Transport, Peer: r.Peer,
 	}}
 	if r.SocketID != "" {
 		req.Socket.ID = &r.SocketID
 	}
-	base := json.RawMessage(r.Assigns)
-	a.ask(a.bus.subjects.AuthzJoin(), req.Append(nil), func(body []byte, err error) {
+	return joinQuestion{ask, req.Append(nil)}
+}
+
+// askJoin asks one question.
+func (a *Authorizer) askJoin(q joinQuestion) {
+	a.ask(a.bus.subjects.AuthzJoin(), q.body, func(body []byte, err error) {
 		if err != nil {
-			done(nil, err)
+			q.Done(nil, err)
 			return
 		}
-		reply, err := authz.ParseJoinReply(body)
-		var assigns []byte
-		if err == nil {
-			assigns, err = gateway.MergeAssigns(base, reply.Assigns)
-		}
-		if err != nil {
-			done(nil, fmt.Errorf("%w: %w", gateway.ErrBadAnswer, err))
-			return
-		}
-		var presence *gateway.JoinPresence
-		if p := reply.Presence; p != nil {
-			presence = &gateway.JoinPresence{Tracked: p.HasKey, Key: p.Key, Meta: p.Meta}
-		}
-		done(&gateway.JoinDecision{
-			Presence: presence,
-			OK:       reply.OK, Response: reply.Response, Assigns: assigns, Events: reply.Events, HasEvents: reply.HasEvents, ExpiresAt: unixTime(reply.ExpiresAt),
-		}, nil)
+		q.answered(body)
 	})
+}
+
+// answered reads the answer to a question.
+func (q joinQuestion) answered(body []byte) {
+	reply, err := authz.ParseJoinReply(body)
+	var assigns []byte
+	if err == nil {
+		assigns, err = gateway.MergeAssigns(q.Assigns, reply.Assigns)
+	}
+	if err != nil {
+		q.Done(nil, fmt.Errorf("%w: %w", gateway.ErrBadAnswer, err))
+		return
+	}
+	var presence *gateway.JoinPresence
+	if p := reply.Presence; p != nil {
+		presence = &gateway.JoinPresence{Tracked: p.HasKey, Key: p.Key, Meta: p.Meta}
+	}
+	q.Done(&gateway.JoinDecision{
+		Presence: presence,
+		OK:       reply.OK, Response: reply.Response, Assigns: assigns, Granted: reply.Assigns, Events: reply.Events, HasEvents: reply.HasEvents, ExpiresAt: unixTime(reply.ExpiresAt),
+	}, nil)
 }
 
 // ask makes one request.

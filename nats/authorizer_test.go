@@ -42,8 +42,10 @@ func TestAuthorizeJoinPresence(t *testing.T) {
 		{`{"status":"ok","presence":{"key":42,"meta":{"name":"Ann"}}}`, &gateway.JoinPresence{Tracked: true, Key: "42", Meta: []byte(`{"name":"Ann"}`)}},
 	} {
 		answers := make(chan answer, 1)
-		NewAuthorizer(b, phxtest.Patience()).AuthorizeJoin(&gateway.JoinRequest{Topic: "room:a", Params: []byte(tc.reply), Channel: "g1.a.b"},
-			func(d *gateway.JoinDecision, err error) { answers <- answer{d, err} })
+		NewAuthorizer(b, phxtest.Patience()).AuthorizeJoins([]gateway.JoinAsk{{
+			JoinRequest: &gateway.JoinRequest{Topic: "room:a", Params: []byte(tc.reply), Channel: "g1.a.b"},
+			Done:        func(d *gateway.JoinDecision, err error) { answers <- answer{d, err} },
+		}})
 		got := within(t, "decision", answers)
 		if got.err != nil || !got.d.OK || !reflect.DeepEqual(got.d.Presence, tc.want) {
 			t.Errorf("%s: %+v, %v; want %+v", tc.reply, got.d, got.err, tc.want)

@@ -21,7 +21,7 @@ const (
 	dropLongEvent               // an event of more than 255 bytes
 	dropReserved                // an event that begins with phx_
 	dropHeader                  // a header that does not decode, or has none of its words
-	dropNoChannel               // a subject that names no channel or socket
+	dropNoChannel               // a subject that names no channel, socket or topic
 	dropAction                  // an action that does not belong there
 	dropMeaningless             // neither event, nor reply, nor action
 	dropAnswer                  // a late reply that makes no sense

@@ -40,6 +40,9 @@ func (r *recorder) Channel(m *gateway.ChannelMessage) {
 
 func (r *recorder) Socket(m *gateway.SocketMessage) { r.note("socket " + m.ID) }
 
+func (r *recorder) RecheckTopic(topic string) { r.note("recheck topic " + topic) }
+func (r *recorder) RecheckSocket(id string)   { r.note("recheck socket " + id) }
+
 func (r *recorder) Gap(topics []string) {
 	if topics == nil {
 		r.note("gap")

@@ -93,6 +93,9 @@ func TestDroppedReports(t *testing.T) {
 		{channel, ``, []string{"Phx-Action", "leave"}, dropAction},
 		{channel, `{`, []string{"Phx-Ref", "1", "Phx-Status", "ok"}, dropAnswer},
 		{"phx.socket.ann", ``, nil, dropMeaningless},
+		{"phx.authz.recheck.topic.=zz", ``, nil, dropNoChannel},
+		{"phx.authz.recheck.socket.a.b", ``, nil, dropNoChannel},
+		{"phx.authz.recheck.all", ``, nil, dropNoChannel},
 		{"phx.socket.=zz", ``, []string{"Phx-Action", "disconnect"}, dropNoChannel},
 	} {
 		before := b.stats.Dropped[c.reason].Load()

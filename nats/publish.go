@@ -230,6 +230,18 @@ func (b *Bus) socket(m *natsgo.Msg) {
 	b.inbox.Socket(out)
 }
 
+// recheck reads an order to authorize channels anew. Its body says nothing.
+func (b *Bus) recheck(m *natsgo.Msg) {
+	switch topic, id, ok := b.subjects.ParseRecheck(m.Subject); {
+	case !ok:
+		b.drop(m.Subject, dropNoChannel)
+	case topic != "":
+		b.inbox.RecheckTopic(topic)
+	default:
+		b.inbox.RecheckSocket(id)
+	}
+}
+
 // action reads Phx-Action; false if it is none of the contract's words.
 func action(m *natsgo.Msg) (gateway.Action, bool) {
 	switch m.Header.Get("Phx-Action") {

@@ -75,10 +75,10 @@ func TestRequestWithoutResponder(t *testing.T) {
 	}
 	var err error
 	done := make(chan struct{})
-	NewAuthorizer(b, time.Minute).AuthorizeJoin(&gateway.JoinRequest{Topic: "room:a", Params: []byte(`{}`), Channel: "g1.a.b"}, func(d *gateway.JoinDecision, e error) {
+	NewAuthorizer(b, time.Minute).AuthorizeJoins([]gateway.JoinAsk{{JoinRequest: &gateway.JoinRequest{Topic: "room:a", Params: []byte(`{}`), Channel: "g1.a.b"}, Done: func(d *gateway.JoinDecision, e error) {
 		err = e
 		close(done)
-	})
+	}}})
 	within(t, "the decision", done)
 	if err != gateway.ErrNoBackend {
 		t.Errorf("join: %v, want ErrNoBackend", err)

@@ -152,10 +152,14 @@ type Subjects struct {
 	left    string
 	probe   string
 
-	gatewayLost  string
-	dropped      string
-	authzConnect string
-	authzJoin    string
+	gatewayLost   string
+	dropped       string
+	authzConnect  string
+	authzJoin     string
+	authzJoins    string
+	rechecks      string // "<prefix>.authz.recheck."
+	recheckTopic  string
+	recheckSocket string
 }
 
 // NewSubjects returns the subjects under prefix: one or more tokens of A-Z, a-z, 0-9, - and _, together at most
@@ -165,17 +169,21 @@ func NewSubjects(prefix string) (Subjects, error) {
 		return Subjects{}, fmt.Errorf("subject prefix %q: %w", prefix, err)
 	}
 	return Subjects{
-		topic:        prefix + ".topic.",
-		event:        prefix + ".event.",
-		channel:      prefix + ".channel.",
-		socket:       prefix + ".socket.",
-		joined:       prefix + ".joined.",
-		left:         prefix + ".left.",
-		probe:        prefix + ".fleet.probe.",
-		gatewayLost:  prefix + ".gateway.lost",
-		dropped:      prefix + ".dropped",
-		authzConnect: prefix + ".authz.connect",
-		authzJoin:    prefix + ".authz.join",
+		topic:         prefix + ".topic.",
+		event:         prefix + ".event.",
+		channel:       prefix + ".channel.",
+		socket:        prefix + ".socket.",
+		joined:        prefix + ".joined.",
+		left:          prefix + ".left.",
+		probe:         prefix + ".fleet.probe.",
+		gatewayLost:   prefix + ".gateway.lost",
+		dropped:       prefix + ".dropped",
+		authzConnect:  prefix + ".authz.connect",
+		authzJoin:     prefix + ".authz.join",
+		authzJoins:    prefix + ".authz.joins",
+		rechecks:      prefix + ".authz.recheck.",
+		recheckTopic:  prefix + ".authz.recheck.topic.",
+		recheckSocket: prefix + ".authz.recheck.socket.",
 	}, nil
 }
 
@@ -247,10 +255,38 @@ func (s Subjects) AuthzConnect() string { return s.authzConnect }
 // AuthzJoin returns the subject on which an authz service is asked about a join.
 func (s Subjects) AuthzJoin() string { return s.authzJoin }
 
+// AuthzJoins returns the subject on which an authz service is asked about several joins at once.
+func (s Subjects) AuthzJoins() string { return s.authzJoins }
+
+// Rechecks returns the wildcard subject of the orders to authorize channels anew.
+func (s Subjects) Rechecks() string { return s.rechecks + ">" }
+
+// RecheckTopic returns the subject that orders that the channels of topic be authorized anew.
+func (s Subjects) RecheckTopic(topic string) string { return withTopic(s.recheckTopic, topic) }
+
+// RecheckSocket returns the subject that orders that for the channels of the sockets with an id.
+func (s Subjects) RecheckSocket(id string) string {
+	var buf [maxSubject]byte
+	return string(AppendToken(append(buf[:0], s.recheckSocket...), id))
+}
+
+// ParseRecheck returns the topic of a subject that RecheckTopic names, or the socket id of one that RecheckSocket names; ok is false for any other.
+func (s Subjects) ParseRecheck(subject string) (topic, id string, ok bool) {
+	if topic, ok = parseTopic(subject, s.recheckTopic); ok {
+		return topic, "", true
+	}
+	id, ok = parseSocket(subject, s.recheckSocket)
+	return "", id, ok
+}
+
 // ParseTopic returns the topic of a subject that Topic names; ok is false for any other, and where the topic is none
 // that a client could have joined.
 func (s Subjects) ParseTopic(subject string) (topic string, ok bool) {
-	tokens, ok := strings.CutPrefix(subject, s.topic)
+	return parseTopic(subject, s.topic)
+}
+
+func parseTopic(subject, prefix string) (topic string, ok bool) {
+	tokens, ok := strings.CutPrefix(subject, prefix)
 	if !ok {
 		return "", false
 	}
@@ -291,7 +327,11 @@ func validChannel(id string) bool {
 
 // ParseSocket returns the socket id, 1 to 255 bytes of UTF-8, of a subject that Socket names; ok is false for any other.
 func (s Subjects) ParseSocket(subject string) (id string, ok bool) {
-	tok, ok := strings.CutPrefix(subject, s.socket)
+	return parseSocket(subject, s.socket)
+}
+
+func parseSocket(subject, prefix string) (id string, ok bool) {
+	tok, ok := strings.CutPrefix(subject, prefix)
 	if !ok {
 		return "", false
 	}

@@ -136,6 +136,10 @@ func TestSubjects(t *testing.T) {
 		{s.Dropped(), "eu.phx.dropped"},
 		{s.AuthzConnect(), "eu.phx.authz.connect"},
 		{s.AuthzJoin(), "eu.phx.authz.join"},
+		{s.AuthzJoins(), "eu.phx.authz.joins"},
+		{s.Rechecks(), "eu.phx.authz.recheck.>"},
+		{s.RecheckTopic("room:1"), "eu.phx.authz.recheck.topic.room.1"},
+		{s.RecheckSocket("user:42"), "eu.phx.authz.recheck.socket.user=3A42"},
 	} {
 		if c.got != c.want {
 			t.Errorf("got %q, want %q", c.got, c.want)
@@ -181,6 +185,28 @@ func TestParseSubjects(t *testing.T) {
 	}
 }
 
+func TestParseRecheck(t *testing.T) {
+	s := mustSubjects(t, "phx")
+	for subject, want := range map[string][2]string{
+		"phx.authz.recheck.topic.room.a=2Eb":   {"room:a.b", ""},
+		"phx.authz.recheck.socket.user=3A42":   {"", "user:42"},
+		"phx.authz.recheck.topic.room.=2e":     {},
+		"phx.authz.recheck.topic.":             {},
+		"phx.authz.recheck.socket.a.b":         {},
+		"phx.authz.recheck.socket.=":           {},
+		"phx.authz.recheck.channel.gw.1.2":     {},
+		"phx.authz.recheck.topic":              {},
+		"phx.authz.recheck.socket.=FF":         {},
+		"phx.authz.rechecks.socket.user=3A42":  {},
+		"phx.authz.recheck.topics.room.a=2Eb.": {},
+	} {
+		topic, id, ok := s.ParseRecheck(subject)
+		if topic != want[0] || id != want[1] || ok != (want != [2]string{}) {
+			t.Errorf("%s: %q, %q, %v; want %q", subject, topic, id, ok, want)
+		}
+	}
+}
+
 // No subject that can be published comes near the length at which a NATS server ends the connection.
 func TestSubjectLength(t *testing.T) {
 	s := mustSubjects(t, strings.Repeat("p", maxPrefix))
@@ -193,7 +219,7 @@ func TestSubjectLength(t *testing.T) {
 		}
 		for _, subject := range []string{
 			s.Topic(topic), s.Event(worst, topic), s.Joined(topic), s.Left(topic), s.Socket(worst), s.Channel(channel),
-			s.ChannelsOf(strings.Repeat("g", 255)), s.AllSockets(), s.GatewayLost(), s.Dropped(), s.AuthzConnect(), s.AuthzJoin(),
+			s.ChannelsOf(strings.Repeat("g", 255)), s.AllSockets(), s.GatewayLost(), s.Dropped(), s.AuthzConnect(), s.AuthzJoin(), s.AuthzJoins(), s.RecheckTopic(topic), s.RecheckSocket(worst),
 		} {
 			if len(subject) > maxSubject {
 				t.Errorf("%d bytes: %.80s…", len(subject), subject)

@@ -62,6 +62,8 @@ type config struct {
 	OutboundBytesTotal   settings.Count `env:"OUTBOUND_BYTES_TOTAL" envDefault:"268435456" shown:"256 MiB" help:"that may wait for all sockets, what they share counted once; beyond it those with the most waiting are aborted"`
 	MaxChannelsPerSocket settings.Count `env:"MAX_CHANNELS_PER_SOCKET" envDefault:"100" help:"joins that are under way count"`
 
+	RechecksPerSecond settings.Count `env:"AUTHZ_RECHECKS_PER_SECOND" envDefault:"1000" help:"joined channels that phx.authz.recheck makes the gateway ask about anew; the rest waits"`
+
 	IdleTimeout  settings.Duration `env:"IDLE_TIMEOUT" envDefault:"60s" help:"no frame from the client for so long: closed"`
 	AuthzTimeout settings.Duration `env:"AUTHZ_TIMEOUT" envDefault:"5s" help:"for connect and join"`
 	DrainTimeout settings.Duration `env:"DRAIN_TIMEOUT" envDefault:"30s" help:"how long SIGTERM may take"`
@@ -147,6 +149,7 @@ func (c *config) gatewayConfig() gateway.Config {
 	g.Compress = c.Compress
 	g.OutboundBytesTotal = int(c.OutboundBytesTotal)
 	g.OutboundBytes, g.MaxChannelsPerSocket = int(c.OutboundBytes), int(c.MaxChannelsPerSocket)
+	g.RechecksPerSecond = int(c.RechecksPerSecond)
 	return g
 }
 

@@ -12,7 +12,7 @@ type EventRule struct {
 	Do         Do
 	Timeout    time.Duration // Call only: how long a backend may take, more than 0
 	Concurrent bool          // Call only: the channel's next event does not wait for the answer
-	Reply      bool          // Broadcast, BroadcastFrom, Cast, PresenceUpdate only: answer ok and {} once NATS has the message
+	Reply      bool          // Broadcast, BroadcastFrom, Cast, PresenceUpdate: answer ok and {} once NATS has the message; Reauthorize (where it is the default): once it is accepted
 	Set        []Assignment  // Broadcast, BroadcastFrom only: written over the payload's keys
 	Fields     []string      // PresenceUpdate only: the keys of the meta that the payload may set, at least one
 	Line       int           // of the file, from 1
@@ -29,11 +29,12 @@ const (
 	Call                     // a backend is asked, and the client gets its answer
 	Cast                     // published to a backend
 	PresenceUpdate           // changes the client's own presence meta
+	Reauthorize              // who decided the join is asked again, with other params
 )
 
 var doWords = []string{
 	Reject: "reject", Broadcast: "broadcast", BroadcastFrom: "broadcast_from", Call: "call", Cast: "cast",
-	PresenceUpdate: "presence_update",
+	PresenceUpdate: "presence_update", Reauthorize: "reauthorize",
 }
 
 // String returns the word for d in a rules file.
@@ -48,7 +49,7 @@ func (d Do) String() string {
 var options = map[string][]Do{
 	"timeout":    {Call},
 	"concurrent": {Call},
-	"reply":      {Broadcast, BroadcastFrom, Cast, PresenceUpdate},
+	"reply":      {Broadcast, BroadcastFrom, Cast, PresenceUpdate, Reauthorize},
 	"fields":     {PresenceUpdate},
 	"set":        {Broadcast, BroadcastFrom},
 }

@@ -95,6 +95,11 @@ func (p *parser) rule(n *yaml.Node) *Rule {
 	if presenceKey != nil && r.Join != JoinAllow && r.Join != JoinIf {
 		p.wrong(presenceKey.Line, `presence: "key" goes with join: allow or an expression only; the authz service names the key in its join reply`)
 	}
+	for _, e := range r.Events {
+		if e.Do == Reauthorize && r.Join != JoinAuthz && r.Join != JoinIf {
+			p.wrong(e.Line, "do: %v goes with join: authz or an expression only; with join: %s nobody decides", e.Do, joinWords[r.Join])
+		}
+	}
 	return r
 }
 

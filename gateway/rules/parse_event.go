@@ -52,8 +52,11 @@ func (p *parser) event(n *yaml.Node) *EventRule {
 	if e.Do == PresenceUpdate && !slices.ContainsFunc(given, func(n *yaml.Node) bool { return n.Value == "fields" }) {
 		p.wrong(do.Line, `do: %v needs "fields", the keys that it may set`, e.Do)
 	}
-	if e.Do == Call && e.Timeout == 0 {
+	switch {
+	case e.Do == Call && e.Timeout == 0:
 		e.Timeout = defaultTimeout
+	case e.Do == Reauthorize && !slices.ContainsFunc(given, func(n *yaml.Node) bool { return n.Value == "reply" }):
+		e.Reply = true
 	}
 	return e
 }

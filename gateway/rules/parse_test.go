@@ -139,12 +139,15 @@ func FuzzParse(f *testing.F) {
 			if set.Match(strings.TrimSuffix(r.Topic, "*")) == nil {
 				t.Fatalf("%q matches nothing", r.Topic)
 			}
-			if r.Presence != nil && r.Presence.Key != nil && r.Join != JoinAllow {
+			if r.Presence != nil && r.Presence.Key != nil && r.Join != JoinAllow && r.Join != JoinIf {
 				t.Fatalf("a presence key beside join: %v", r.Join)
 			}
 			for _, e := range r.Events {
 				if (e.Do == PresenceUpdate) != (len(e.Fields) > 0) || slices.Contains(e.Fields, "phx_ref") || slices.Contains(e.Fields, "phx_ref_prev") {
 					t.Fatalf("%+v", e)
+				}
+				if e.Do == Reauthorize && r.Join != JoinAuthz && r.Join != JoinIf {
+					t.Fatalf("nobody to ask: %+v", e)
 				}
 				if (e.Do == Call) != (e.Timeout > 0) || e.Do != Broadcast && e.Do != BroadcastFrom && e.Set != nil {
 					t.Fatalf("%+v", e)

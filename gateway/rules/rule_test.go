@@ -185,6 +185,20 @@ func TestEvent(t *testing.T) {
 	}
 }
 
+// A reauthorization is answered unless the rule says otherwise.
+func TestParseReauthorize(t *testing.T) {
+	set := mustParse(t, `
+channels:
+  - {topic: a, events: [{event: a, do: reauthorize}, {event: b, do: reauthorize, reply: false}, {event: c, do: reauthorize, reply: true}]}
+  - {topic: b, join: 'params.code == "x"', events: [{event: a, do: reauthorize}]}
+`)
+	for i, want := range []bool{true, false, true} {
+		if e := set.Rules[0].Events[i]; e.Do != Reauthorize || e.Reply != want {
+			t.Errorf("event %s: %+v, want reply %t", e.Event, e, want)
+		}
+	}
+}
+
 func TestReserved(t *testing.T) {
 	for event, want := range map[string]bool{
 		"phx_": true, "phx_reply": true, "presence_state": true, "presence_diff": true, "presence_count": true, "gap": true,
@@ -198,7 +212,7 @@ func TestReserved(t *testing.T) {
 
 func TestDoString(t *testing.T) {
 	for d, want := range map[Do]string{
-		Reject: "reject", Broadcast: "broadcast", BroadcastFrom: "broadcast_from", Call: "call", Cast: "cast", PresenceUpdate: "presence_update", 9: "Do(9)",
+		Reject: "reject", Broadcast: "broadcast", BroadcastFrom: "broadcast_from", Call: "call", Cast: "cast", PresenceUpdate: "presence_update", Reauthorize: "reauthorize", 9: "Do(9)",
 	} {
 		if got := d.String(); got != want {
 			t.Errorf("got %q, want %q", got, want)
