@@ -3,6 +3,7 @@ package nats
 import (
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	natsgo "github.com/nats-io/nats.go"
@@ -15,6 +16,10 @@ import (
 type Authorizer struct {
 	bus     *Bus
 	timeout time.Duration
+
+	// Of joins that are asked about together: batches.go.
+	batches atomic.Bool  // somebody answers batches
+	nextTry atomic.Int64 // when that may be tried again, in unix nanoseconds
 }
 
 var _ gateway.Authorizer = (*Authorizer)(nil)
@@ -30,6 +35,7 @@ func (a *Authorizer) AuthorizeConnect(r *gateway.ConnectRequest, done func(*gate
 	if r.HasToken {
 		req.AuthToken = &r.AuthToken
 	}
+	a.tryBatches() // joins will follow
 	a.ask(a.bus.subjects.AuthzConnect(), req.Append(nil), func(body []byte, err error) {
 		if err != nil {
 			done(nil, err)
@@ -50,13 +56,6 @@ func (a *Authorizer) AuthorizeConnect(r *gateway.ConnectRequest, done func(*gate
 		}
 		done(&gateway.ConnectDecision{Allow: reply.Allow, Reason: reply.Reason, ID: reply.ID, Assigns: assigns, ExpiresAt: unixTime(reply.ExpiresAt)}, nil)
 	})
-}
-
-// AuthorizeJoins implements [gateway.Authorizer].
-func (a *Authorizer) AuthorizeJoins(asks []gateway.JoinAsk) {
-	for _, ask := range asks {
-		a.askJoin(newJoinQuestion(ask))
-	}
 }
 
 // joinQuestion is a join request with its JSON.

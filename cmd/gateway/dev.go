@@ -155,7 +155,9 @@ func startDevAuthz(s *config, log *slog.Logger) (*nats.Responder, error) {
 		return nil, err
 	}
 	cfg := s.NATS.Conn("phxgate-dev-authz", log)
-	return nats.Respond(cfg, "authz", map[string]func([]byte) []byte{subjects.AuthzConnect(): devConnect, subjects.AuthzJoin(): devJoin})
+	return nats.Respond(cfg, "authz", map[string]func([]byte) []byte{
+		subjects.AuthzConnect(): devConnect, subjects.AuthzJoin(): devJoin, subjects.AuthzJoins(): devJoins,
+	})
 }
 
 // devConnect answers a connect request.
@@ -191,7 +193,21 @@ func devJoin(body []byte) []byte {
 	return mustJSON(map[string]any{"status": "ok", "response": map[string]any{"gateway": gateway, "name": name}, "presence": presence})
 }
 
-// mustJSON encodes values that are made of maps and strings only.
+// devJoins answers several join requests.
+func devJoins(body []byte) []byte {
+	var batch struct {
+		Joins []json.RawMessage `json:"joins"`
+	}
+	_ = json.Unmarshal(body, &batch) // whatever it is: nothing is granted to what is none
+
+	replies := make([]json.RawMessage, len(batch.Joins)) // not nil: [] for none
+	for i, join := range batch.Joins {
+		replies[i] = devJoin(join)
+	}
+	return mustJSON(map[string]any{"joins": replies})
+}
+
+// mustJSON encodes values that are made of maps, strings and JSON only.
 func mustJSON(v any) []byte {
 	out, err := json.Marshal(v)
 	if err != nil {
