@@ -28,7 +28,7 @@ type ConnectReply struct {
 	ExpiresAt time.Time // the socket is closed then; zero: never
 }
 
-// JoinRequest asks whether a socket may join a topic. It must not be changed.
+// JoinRequest asks whether a socket may join a topic, or may stay there. It must not be changed.
 type JoinRequest struct {
 	Topic   string          `json:"topic"`
 	Params  json.RawMessage `json:"params"`
@@ -39,6 +39,11 @@ type JoinRequest struct {
 		Transport string          `json:"transport"`
 		Peer      string          `json:"peer"`
 	} `json:"socket"`
+
+	// Of a channel that is joined already; one that is refused now ends. Reauthorize: its client sent an event for which the rule says `do: reauthorize`, and Params are the join's with the event's
+	// over them. Recheck: it is asked about anew, because of RecheckTopic or RecheckSocket, or since such an order may have been missed.
+	Reauthorize bool `json:"reauthorize"`
+	Recheck     bool `json:"recheck"`
 }
 
 // Decode reads the params into v; its error is a Refuse.

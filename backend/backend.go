@@ -106,7 +106,7 @@ func (t *Topic) handle(event string, f Handler, concurrent bool) *Topic {
 }
 
 // AuthorizeJoin answers who may join, as join/3 does. One backend of a fleet does for a topic; joins that no AuthorizeJoin matches are left to others. A Refuse is
-// what the client's join is refused with.
+// what the client's join is refused with. It is asked about joined channels too, see JoinRequest.
 func (t *Topic) AuthorizeJoin(f func(context.Context, *JoinRequest) (JoinReply, error)) *Topic {
 	t.backend.mustNotServe()
 	t.join = f

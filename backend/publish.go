@@ -116,6 +116,23 @@ func (b *Backend) Leave(ctx context.Context, socketID, topic string) error {
 	return b.publish(ctx, "leave", msg)
 }
 
+// RecheckTopic makes gateways ask anew, at their pace, about every channel of a topic whose join was decided about: those that are refused now get phx_close, and nothing more of the
+// topic. Errors: ErrInvalidTopic, and those of nats.go.
+func (b *Backend) RecheckTopic(ctx context.Context, topic string) error {
+	if !wire.ValidTopic(topic) {
+		return fmt.Errorf("recheck %q: %w", topic, ErrInvalidTopic)
+	}
+	return b.publish(ctx, "recheck", &nats.Msg{Subject: b.subject("authz", "recheck.topic."+wire.Topic(topic))})
+}
+
+// RecheckSocket is RecheckTopic for all channels of every socket of an id. Errors: ErrInvalidSocket, and those of nats.go.
+func (b *Backend) RecheckSocket(ctx context.Context, socketID string) error {
+	if !wire.ValidName(socketID) {
+		return fmt.Errorf("recheck %q: %w", socketID, ErrInvalidSocket)
+	}
+	return b.publish(ctx, "recheck", &nats.Msg{Subject: b.subject("authz", "recheck.socket."+wire.Token(socketID))})
+}
+
 // eventMessage is the message of a broadcast or push.
 func eventMessage(subject, event string, payload any) (*nats.Msg, error) {
 	if !wire.ValidName(event) || strings.HasPrefix(event, "phx_") {

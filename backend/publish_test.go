@@ -51,6 +51,8 @@ func TestPublish(t *testing.T) {
 		{func() error { return b.CrashChannel(ctx, "g.s.1") }, "channel.g.s.1 | Phx-Action:crash | "},
 		{func() error { return b.Disconnect(ctx, "user_socket:42") }, "socket.user_socket=3A42 | Phx-Action:disconnect | "},
 		{func() error { return b.Leave(ctx, "ann é", "room:é") }, "socket.ann=20=C3=A9 | Phx-Action:leave | Phx-Topic:room:=C3=A9 | "},
+		{func() error { return b.RecheckTopic(ctx, "room:é") }, "authz.recheck.topic.room.=C3=A9 | "},
+		{func() error { return b.RecheckSocket(ctx, "user:42") }, "authz.recheck.socket.user=3A42 | "},
 	} {
 		w.published = nil
 		if err := c.publish(); err != nil {
@@ -81,6 +83,8 @@ func TestPublish(t *testing.T) {
 		{b.Disconnect(ctx, ""), backend.ErrInvalidSocket},
 		{b.Leave(ctx, "", "a"), backend.ErrInvalidSocket},
 		{b.Leave(ctx, "a", ""), backend.ErrInvalidTopic},
+		{b.RecheckTopic(ctx, ""), backend.ErrInvalidTopic},
+		{b.RecheckSocket(ctx, ""), backend.ErrInvalidSocket},
 	} {
 		if !errors.Is(err.got, err.want) {
 			t.Errorf("%v, want %v", err.got, err.want)

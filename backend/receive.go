@@ -24,12 +24,11 @@ var errBadMessage = errors.New("bad message")
 // Deliver handles one message as if NATS had brought it, and returns when that is done: for tests. It does not wait for the turn of the message's channel.
 // ok is false if nothing here is for it.
 func (b *Backend) Deliver(ctx context.Context, msg *nats.Msg) (ok bool, err error) {
-	j, err := b.receive(msg)
-	if err != nil || j.run == nil {
-		return false, err
+	jobs, err := b.receive(msg)
+	for _, j := range jobs {
+		b.run(ctx, j, msg)
 	}
-	b.run(ctx, j, msg)
-	return true, nil
+	return len(jobs) > 0, err
 }
 
 // run gives a job the ctx that handlers have.
@@ -39,12 +38,12 @@ func (b *Backend) run(ctx context.Context, j job, msg *nats.Msg) {
 	j.run(ctx)
 }
 
-// receive says what a message asks for; a job without run: nothing of this backend. Topic and event are those of the subject, which NATS's permissions guard, not those of the headers.
-func (b *Backend) receive(msg *nats.Msg) (job, error) {
+// receive says what a message asks for, nothing if it is for another backend. Topic and event are those of the subject, which NATS's permissions guard, not those of the headers.
+func (b *Backend) receive(msg *nats.Msg) ([]job, error) {
 	rest, ok := strings.CutPrefix(msg.Subject, b.opts.Prefix+".")
 	kind, tokens, _ := strings.Cut(rest, ".")
 	if !ok {
-		return job{}, errBadMessage
+		return nil, errBadMessage
 	}
 	switch kind {
 	case "event":
@@ -56,23 +55,23 @@ func (b *Backend) receive(msg *nats.Msg) (job, error) {
 	case "gateway":
 		return b.receiveGateway(msg, tokens)
 	}
-	return job{}, errBadMessage
+	return nil, errBadMessage
 }
 
-func (b *Backend) receiveEvent(msg *nats.Msg, tokens string) (job, error) {
+func (b *Backend) receiveEvent(msg *nats.Msg, tokens string) ([]job, error) {
 	eventToken, topicTokens, _ := strings.Cut(tokens, ".")
 	name, ok := wire.ParseToken(eventToken)
 	if !ok {
-		return job{}, errBadMessage
+		return nil, errBadMessage
 	}
 	e, err := newEvent(msg, topicTokens)
 	if err != nil {
-		return job{}, err
+		return nil, err
 	}
 	e.Name, e.Call = name, msg.Reply != ""
 	h := b.handlerFor(e.Topic, name)
 	if h == nil {
-		return job{}, nil
+		return nil, nil
 	}
 	j := job{channel: e.Channel, run: func(ctx context.Context) { b.handle(ctx, h, e, msg.Reply) }}
 	if h.concurrent {
@@ -81,7 +80,7 @@ func (b *Backend) receiveEvent(msg *nats.Msg, tokens string) (job, error) {
 	if e.Call {
 		j.refuse = func() { b.answerOverloaded(msg) }
 	}
-	return j, nil
+	return []job{j}, nil
 }
 
 // handlerFor is the first handler of the first topic that match, nil if there is none.
@@ -108,74 +107,81 @@ func (b *Backend) topicFor(topic string, has func(*Topic) bool) *Topic {
 	return nil
 }
 
-func (b *Backend) receiveMembership(msg *nats.Msg, kind, topicTokens string) (job, error) {
+func (b *Backend) receiveMembership(msg *nats.Msg, kind, topicTokens string) ([]job, error) {
 	e, err := newEvent(msg, topicTokens)
 	if err != nil {
-		return job{}, err
+		return nil, err
 	}
 	if kind == "joined" {
 		t := b.topicFor(e.Topic, func(t *Topic) bool { return t.joined != nil })
 		if t == nil {
-			return job{}, nil
+			return nil, nil
 		}
-		return job{channel: e.Channel, run: func(ctx context.Context) { b.tellJoined(ctx, t, e) }}, nil
+		return []job{{channel: e.Channel, run: func(ctx context.Context) { b.tellJoined(ctx, t, e) }}}, nil
 	}
 	t := b.topicFor(e.Topic, func(t *Topic) bool { return t.left != nil })
 	if t == nil {
-		return job{}, nil
+		return nil, nil
 	}
 	var body struct {
 		Reason string `json:"reason"`
 	}
 	if err := json.Unmarshal(msg.Data, &body); err != nil {
-		return job{}, err
+		return nil, err
 	}
 	e.Payload = nil
-	return job{channel: e.Channel, run: func(ctx context.Context) { b.tellLeft(ctx, t, e, body.Reason) }}, nil
+	return []job{{channel: e.Channel, run: func(ctx context.Context) { b.tellLeft(ctx, t, e, body.Reason) }}}, nil
 }
 
-func (b *Backend) receiveAuthz(msg *nats.Msg, what string) (job, error) {
+func (b *Backend) receiveAuthz(msg *nats.Msg, what string) ([]job, error) {
 	refuse := func() { b.publishAuthz(msg, noDecision) }
 	switch {
 	case msg.Reply == "":
-		return job{}, errBadMessage
+		return nil, errBadMessage
 	case what == "connect" && b.connect != nil:
-		return job{refuse: refuse, run: func(ctx context.Context) {
+		return []job{{refuse: refuse, run: func(ctx context.Context) {
 			answer, err := b.authorizeConnect(ctx, msg.Data)
 			b.answerAuthz(msg, answer, err)
-		}}, nil
+		}}}, nil
 	case what == "join":
 		request := new(JoinRequest)
 		if err := json.Unmarshal(msg.Data, request); err != nil {
-			return job{}, err
+			return nil, err
 		}
-		t := b.topicFor(request.Topic, func(t *Topic) bool { return t.join != nil })
+		t := b.joinTopic(request.Topic)
 		if t == nil {
-			return job{}, nil
+			return nil, nil
 		}
-		return job{refuse: refuse, run: func(ctx context.Context) {
+		return []job{{refuse: refuse, run: func(ctx context.Context) {
 			answer, err := authorizeJoin(ctx, t, request)
 			b.answerAuthz(msg, answer, err)
-		}}, nil
+		}}}, nil
+	case what == "joins":
+		return b.receiveJoins(msg)
 	}
-	return job{}, nil
+	return nil, nil
 }
 
-func (b *Backend) receiveGateway(msg *nats.Msg, what string) (job, error) {
+// joinTopic is the topic whose AuthorizeJoin answers for a client's, nil if there is none.
+func (b *Backend) joinTopic(topic string) *Topic {
+	return b.topicFor(topic, func(t *Topic) bool { return t.join != nil })
+}
+
+func (b *Backend) receiveGateway(msg *nats.Msg, what string) ([]job, error) {
 	var body struct {
 		Gateway string `json:"gateway"`
 	}
 	if what != "lost" || b.gatewayLost == nil {
-		return job{}, nil
+		return nil, nil
 	}
 	if err := json.Unmarshal(msg.Data, &body); err != nil {
-		return job{}, err
+		return nil, err
 	}
-	return job{run: func(ctx context.Context) {
+	return []job{{run: func(ctx context.Context) {
 		if err := safely(func() error { return b.gatewayLost(ctx, body.Gateway) }); err != nil {
 			b.logError("gateway lost", err, "gateway", body.Gateway)
 		}
-	}}, nil
+	}}}, nil
 }
 
 // newEvent reads what the messages of a channel have in common.

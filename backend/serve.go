@@ -75,7 +75,7 @@ func (b *Backend) subjects() []string {
 			subjects = append(subjects, b.subject("left", topic))
 		}
 		if t.join != nil {
-			subjects = append(subjects, b.subject("authz", "join"))
+			subjects = append(subjects, b.subject("authz", "join"), b.subject("authz", "joins"))
 		}
 	}
 	if b.connect != nil {
@@ -112,13 +112,14 @@ type service struct {
 
 // take gives a message its turn; ctx is its handler's.
 func (s *service) take(ctx context.Context, msg *nats.Msg) {
-	j, err := s.receive(msg)
-	switch {
-	case err != nil:
+	jobs, err := s.receive(msg)
+	if err != nil {
 		s.drop(msg, err)
-	case j.run == nil: // another backend's
-	case s.turns.add(j.channel, func() { s.run(ctx, j, msg) }):
-	default:
+	}
+	for _, j := range jobs {
+		if s.turns.add(j.channel, func() { s.run(ctx, j, msg) }) {
+			continue
+		}
 		if j.refuse != nil {
 			j.refuse()
 		}

@@ -101,7 +101,7 @@ func TestSubscriptions(t *testing.T) {
 		if err := stop(); err != nil {
 			t.Error(err)
 		}
-		want := []string{"a.b.authz.connect chat", "a.b.authz.join chat", "a.b.event.*.room.> chat", "a.b.event.x.room.> chat", "a.b.gateway.lost chat", "a.b.joined.room.> chat", "a.b.left.lobby chat"}
+		want := []string{"a.b.authz.connect chat", "a.b.authz.join chat", "a.b.authz.joins chat", "a.b.event.*.room.> chat", "a.b.event.x.room.> chat", "a.b.gateway.lost chat", "a.b.joined.room.> chat", "a.b.left.lobby chat"}
 		if !slices.Equal(c.subscriptions, want) {
 			t.Errorf("subscribed to %q, want %q", c.subscriptions, want)
 		}

@@ -22,6 +22,7 @@ const (
 	Crash      Kind = "crash"      // Channel
 	Disconnect Kind = "disconnect" // SocketID
 	Leave      Kind = "leave"      // SocketID, Topic
+	Recheck    Kind = "recheck"    // Topic or SocketID
 )
 
 // Message is what a backend published. Fields that its kind does not name are empty.
@@ -68,6 +69,14 @@ func newMessage(msg *nats.Msg) Message {
 	case "topic":
 		m.Kind = Broadcast
 		m.Topic, _ = wire.ParseTopic(rest)
+	case "authz":
+		m.Kind = Recheck
+		if tokens, ok := strings.CutPrefix(rest, "recheck.topic."); ok {
+			m.Topic, _ = wire.ParseTopic(tokens)
+		}
+		if token, ok := strings.CutPrefix(rest, "recheck.socket."); ok {
+			m.SocketID, _ = wire.ParseToken(token)
+		}
 	case "channel":
 		m.Channel = rest
 		switch {

@@ -81,6 +81,8 @@ export class Backend {
   crashChannel(channel) { this.#publish(`channel.${channel}`, "", { "Phx-Action": "crash" }); }
   disconnect(socketID) { this.#publish(`socket.${token(socketID)}`, "", { "Phx-Action": "disconnect" }); }
   leave(socketID, topic) { this.#publish(`socket.${token(socketID)}`, "", { "Phx-Action": "leave", "Phx-Topic": headerValue(topic) }); }
+  recheckTopic(topic) { this.#publish(`authz.recheck.topic.${tokens(topic)}`, ""); }
+  recheckSocket(socketID) { this.#publish(`authz.recheck.socket.${token(socketID)}`, ""); }
 
   async presences(topic) {
     const all = {};

@@ -26,18 +26,25 @@ defmodule Phxgate.Transport do
 
   @impl true
   def handle_continue({:join, msg}, %{config: config}) do
-    %{"topic" => topic, "params" => params, "channel" => id, "socket" => %{"assigns" => assigns}} = Phxgate.decode(msg.body, %{})
+    %{"topic" => topic, "params" => params, "channel" => id, "socket" => %{"assigns" => assigns}} = request = Phxgate.decode(msg.body, %{})
 
     with {module, options} <- config.socket.__channel__(topic),
-         %Phoenix.Socket{} = socket <- Phxgate.thaw(assigns["_socket"]) do
+         %Phoenix.Socket{} = socket <- Phxgate.thaw(assigns["_socket"]),
+         :new <- if(request["recheck"] || request["reauthorize"], do: :joined, else: :new) do
       # A gateway's channel id is the join_ref here: `Phxgate.Channel` finds it in the socket.
       socket = %{socket | transport_pid: self(), serializer: Phxgate.Serializer}
       join = %Message{topic: topic, event: "phx_join", payload: params, ref: id, join_ref: id}
       state = %{config: config, topic: topic, id: id, channel: nil, calls: %{}, markers: %{}}
       join(Phoenix.Channel.Server.join(socket, module, join, options), msg, state)
     else
+      # A channel that is to be authorized anew begins anew: it is join/3 that decides, and its process that holds the state.
+      :joined ->
+        Phxgate.publish(config, "channel." <> id, "", [{"Phx-Action", "crash"}])
+        {:stop, :normal, nil}
+
       # Another service answers for this topic, or for connects.
-      nil -> {:stop, :normal, nil}
+      nil ->
+        {:stop, :normal, nil}
     end
   end
 
