@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -41,7 +42,12 @@ func TestNATSPermissionsSuffice(t *testing.T) {
 	debug, authz, rooms := connectBackend(t, server.as("debug")), connectBackend(t, server.as("authz")), connectBackend(t, server.as("backend"))
 	all := debug.listen("phx.>")
 	authz.answer("phx.authz.connect", `{"allow":true,"id":"user:1"}`)
-	authz.answer("phx.authz.join", `{"status":"ok"}`)
+	asked := make(chan string, 100)
+	authz.serve("phx.authz.join", func(msg *natsMsg) {
+		reply(msg, `{"status":"ok"}`)
+		asked <- string(msg.Data)
+	})
+	authz.serve("phx.authz.joins", func(msg *natsMsg) { reply(msg, string(msg.Data)) }) // of an empty one the answer
 	rooms.answer("phx.event.ping.room.>", `{"pong":true}`)
 	joined, left := rooms.listen("phx.joined.room.>"), rooms.listen("phx.left.room.>")
 	cast, broadcasts := rooms.listen("phx.event.seen.room.>"), rooms.listen("phx.topic.room.>")
@@ -62,6 +68,21 @@ func TestNATSPermissionsSuffice(t *testing.T) {
 	rooms.publish("phx.channel."+channel, `{"n":3}`, "Phx-Event", "pushed")
 	c.WantEvent("room:1", "pushed", `{"n":3}`)
 	rooms.publish("phx.topic.room.1", `no JSON`, "Phx-Event", "bad")
+	wantAsked := func(after string) {
+		t.Helper()
+		select {
+		case <-asked:
+		case <-time.After(phxtest.Patience()):
+			t.Fatalf("nobody was asked after %s", after)
+		}
+	}
+	wantAsked("the join")
+	authz.publish("phx.authz.recheck.topic.room.1", ``)
+	wantAsked("an order of the authz service")
+	for _, subject := range []string{"phx.authz.recheck.topic.room.1", "phx.authz.recheck.socket.user=3A1"} {
+		rooms.publish(subject, ``)
+		wantAsked(subject)
+	}
 	rooms.publish("phx.socket.user=3A1", ``, "Phx-Action", "disconnect")
 	c.WantClosed(1001)
 	next(t, left)
@@ -70,7 +91,7 @@ func TestNATSPermissionsSuffice(t *testing.T) {
 	for !seen["phx.dropped"] || !seen["phx.left.room.1"] {
 		seen[next(t, all).Subject] = true
 	}
-	for _, subject := range []string{"phx.authz.connect", "phx.authz.join", "phx.event.ping.room.1", "phx.topic.room.1", "phx.joined.room.1"} {
+	for _, subject := range []string{"phx.authz.connect", "phx.authz.join", "phx.authz.joins", "phx.event.ping.room.1", "phx.topic.room.1", "phx.joined.room.1"} {
 		if !seen[subject] {
 			t.Errorf("whoever debugs saw nothing on %s", subject)
 		}
@@ -128,26 +149,27 @@ func TestNATSPermissionsRefuse(t *testing.T) {
 	}{
 		{
 			name: "gateway",
-			publish: []string{"phx.topic.other.x", "phx.event.ping.a", "phx.joined.a", "phx.left.a", "phx.dropped", "phx.authz.join", "phx.fleet.probe.g.1",
+			publish: []string{"phx.topic.other.x", "phx.event.ping.a", "phx.joined.a", "phx.left.a", "phx.dropped", "phx.authz.join", "phx.authz.joins", "phx.fleet.probe.g.1",
 				"$KV.phx_presence.g=1.1.a", "phx.presence.check.1", "phx.presence.hello"},
 			// A trailing * in a subscribe list permits > too.
-			subscribe: []string{"phx.topic.other.x", "phx.channel.g.>", "phx.socket.*", "phx.socket.>", "_INBOX.phxgate.g.r.*", "phx.fleet.probe.g.1",
+			subscribe: []string{"phx.topic.other.x", "phx.channel.g.>", "phx.socket.*", "phx.socket.>", "phx.authz.recheck.>", "_INBOX.phxgate.g.r.*", "phx.fleet.probe.g.1",
 				"phx.presence.gateway.g", "phx.presence.sync"},
 			refusedToPublish: []string{"phx.channel.a.b.c", "phx.socket.a", "phx.gateway.lost", "_INBOX.phxgate.g.r.1", "_INBOX.a", "$JS.API.INFO", "$JS.API.STREAM.PURGE.KV_phx_presence",
-				"phx.presence.sync", "phx.presence.gateway.g", "phx.presence.update.a", "$KV.other.a"},
-			refusedToSubscribe: []string{"phx.event.>", "phx.authz.connect", "phx.>", "phx.presence.log.>", "phx.presence.check.*", "_INBOX.>", ">"},
+				"phx.presence.sync", "phx.presence.gateway.g", "phx.presence.update.a", "$KV.other.a", "phx.authz.recheck.topic.a"},
+			refusedToSubscribe: []string{"phx.event.>", "phx.authz.connect", "phx.authz.joins", "phx.>", "phx.presence.log.>", "phx.presence.check.*", "_INBOX.>", ">"},
 		},
 		{
 			name:               "authz",
-			subscribe:          []string{"phx.authz.connect", "phx.authz.join"},
+			publish:            []string{"phx.authz.recheck.topic.room.1", "phx.authz.recheck.socket.a"},
+			subscribe:          []string{"phx.authz.connect", "phx.authz.join", "phx.authz.joins"},
 			refusedToPublish:   []string{"phx.topic.room.1", "_INBOX.phxgate.g.r.1", "phx.socket.a", "_INBOX.a"},
 			refusedToSubscribe: []string{"phx.authz.*", "phx.authz.>", "phx.topic.>", "_INBOX.phxgate.>", "_INBOX.>"},
 		},
 		{
 			name:      "backend",
-			publish:   []string{"phx.topic.room.1", "phx.channel.a.b.c", "phx.socket.a", "phx.presence.list.room.1", "phx.presence.update.room.1"},
+			publish:   []string{"phx.topic.room.1", "phx.channel.a.b.c", "phx.socket.a", "phx.authz.recheck.topic.room.1", "phx.authz.recheck.socket.a", "phx.presence.list.room.1", "phx.presence.update.room.1"},
 			subscribe: []string{"_INBOX.backend.>", "phx.event.*.room.>", "phx.event.ping.room.1", "phx.topic.room.>", "phx.joined.room.>", "phx.left.room.>", "phx.gateway.lost"},
-			refusedToPublish: []string{"phx.topic.other.x", "phx.topic.room", "phx.authz.join", "phx.authz.connect", "phx.event.ping.room.1", "phx.joined.room.1",
+			refusedToPublish: []string{"phx.topic.other.x", "phx.topic.room", "phx.authz.join", "phx.authz.joins", "phx.authz.connect", "phx.authz.recheck.topic.other.x", "phx.event.ping.room.1", "phx.joined.room.1",
 				"phx.left.room.1", "phx.gateway.lost", "phx.dropped", "_INBOX.phxgate.g.r.1", "phx.fleet.probe.g.1", "phx.channel.a", "$JS.API.INFO"},
 			refusedToSubscribe: []string{"phx.event.>", "phx.event.ping.other.>", "phx.event.*.*.>", "phx.topic.>", "phx.topic.*.1", "phx.joined.>", "phx.channel.>",
 				"phx.authz.join", "_INBOX.phxgate.>", "_INBOX.>"},

@@ -59,6 +59,7 @@ var variables = []struct{ name, def string }{
 	{"MAX_CHANNELS_PER_SOCKET", "100"},
 	{"IDLE_TIMEOUT", "60s"},
 	{"AUTHZ_TIMEOUT", "5s"},
+	{"AUTHZ_RECHECKS_PER_SECOND", "1000"},
 	{"DRAIN_TIMEOUT", "30s"},
 	{"READY_GRACE", "5s"},
 }
