@@ -17,15 +17,6 @@ func Member(obj []byte, key string) (raw []byte, ok bool) {
 	return raw, ok
 }
 
-// EachElement calls f for each element of array, a JSON array that was checked, in order. What it gets points into array.
-func EachElement(array []byte, f func(raw []byte)) {
-	i := skipSpace(array, 0)
-	if i == len(array) || array[i] != '[' {
-		return
-	}
-	_, _ = scanArray(array, i, AnyDepth, f)
-}
-
 // EachMember calls f for each member of obj in order, with the unescaped key
 // and the value's JSON text, until f returns false. Both point into obj, the
 // key only where it has no escapes. obj is as for [Member].
