@@ -46,6 +46,17 @@ type Config struct {
 	TopicLinger time.Duration // how long a topic without members stays subscribed; default 10 s
 	GapSpread   time.Duration // over how long channels are told to rejoin after a gap; default 3 s
 
+	DrainDelay    time.Duration // how long a draining gateway, which says so already, goes on taking sockets; default 0
+	DrainSpread   time.Duration // over how long it closes them then, unless DrainRate or Serve's drainTimeout say otherwise; default 15 s
+	DrainRate     int           // sockets closed in a second, at most: in a drain, for their age, or to shed them; default 500
+	MaxAge        time.Duration // of a socket, at most; the last quarter is jitter. Default 0: none
+	ShedTolerance float64       // part of the fleet's mean by which a gateway may be above it before it sheds sockets; default 0: it never does
+
+	// Fleet tells other gateways how this one is; nil: it is alone.
+	Fleet Fleet
+	// Version of the program, for the fleet: gateways of different versions are a fleet that rolls.
+	Version string
+
 	Log *slog.Logger
 }
 
@@ -55,6 +66,7 @@ func DefaultConfig() Config {
 		SocketPath: "/socket", AuthzHeaders: []string{"user-agent", "origin"}, AuthzTimeout: 5 * time.Second,
 		MaxConnections: 1 << 30, MaxFrameBytes: 1 << 20, InboundBytesTotal: 256 << 20, OutboundBytes: 1 << 20, OutboundBytesTotal: 256 << 20, MaxChannelsPerSocket: 100,
 		IdleTimeout: 60 * time.Second, TopicLinger: 10 * time.Second, GapSpread: 3 * time.Second,
+		DrainSpread: 15 * time.Second, DrainRate: 500,
 	}
 }
 
@@ -74,14 +86,17 @@ func (c *Config) Validate() error {
 	bad(!c.ProxyProtocol || len(c.TrustedProxies) > 0, "ProxyProtocol without TrustedProxies: nobody's PROXY header would be believed")
 	for name, n := range map[string]int{
 		"MaxConnections": c.MaxConnections, "MaxFrameBytes": c.MaxFrameBytes, "InboundBytesTotal": c.InboundBytesTotal,
-		"OutboundBytes": c.OutboundBytes, "OutboundBytesTotal": c.OutboundBytesTotal, "MaxChannelsPerSocket": c.MaxChannelsPerSocket,
+		"OutboundBytes": c.OutboundBytes, "OutboundBytesTotal": c.OutboundBytesTotal, "MaxChannelsPerSocket": c.MaxChannelsPerSocket, "DrainRate": c.DrainRate,
 	} {
 		bad(n > 0, "%s %d: must be more than 0", name, n)
 	}
 	for name, d := range map[string]time.Duration{
-		"AuthzTimeout": c.AuthzTimeout, "IdleTimeout": c.IdleTimeout, "TopicLinger": c.TopicLinger, "GapSpread": c.GapSpread,
+		"AuthzTimeout": c.AuthzTimeout, "IdleTimeout": c.IdleTimeout, "TopicLinger": c.TopicLinger, "GapSpread": c.GapSpread, "DrainSpread": c.DrainSpread,
 	} {
 		bad(d > 0, "%s %v: must be more than 0", name, d)
 	}
+	bad(c.DrainDelay >= 0, "DrainDelay %v: must not be less than 0", c.DrainDelay)
+	bad(c.MaxAge >= 0, "MaxAge %v: must not be less than 0", c.MaxAge)
+	bad(c.ShedTolerance >= 0, "ShedTolerance %v: must not be less than 0", c.ShedTolerance)
 	return errors.Join(errs...)
 }

@@ -18,6 +18,7 @@
 //	topic.go         fan-out to the members of one loop
 //	send.go, outbox.go  frames to bytes, one write for each socket and turn; slow.go: what a client misses that does not read
 //	close.go         why and how sockets end; channel.go the same for channels
+//	drain.go         how all of them end; retire.go, shed.go: those that end for their age, or since there are too many here (fleet.go: what gateways say of themselves)
 //
 // and of a connection: accept_linux.go, proxyheader.go where proxies send one, handshake.go (origin.go, query.go), then socket.go.
 //

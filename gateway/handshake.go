@@ -114,7 +114,7 @@ func (l *loop) request(s *socket, req *http.Request, head []byte) {
 		return
 	}
 	switch {
-	case l.srv.draining.Load():
+	case l.srv.shut.Load():
 		l.refuse(s, refusal{status: http.StatusServiceUnavailable, text: "draining"})
 		return
 	case l.srv.open.Load() > int64(cfg.MaxConnections):
@@ -273,7 +273,7 @@ func (l *loop) connectDecided(s *socket, d *ConnectDecision, err error) {
 		log.Debug("connect refused", "peer", s.peer, "reason", "expired already")
 		l.refuse(s, refusal{status: http.StatusForbidden})
 		return
-	case l.srv.draining.Load():
+	case l.srv.shut.Load():
 		l.refuse(s, refusal{status: http.StatusServiceUnavailable, text: "draining"})
 		return
 	}
@@ -292,6 +292,7 @@ func (l *loop) connectDecided(s *socket, d *ConnectDecision, err error) {
 		s.expires = l.at(d.ExpiresAt)
 		s.deadline = s.expires
 	}
+	s.retires = l.retirement()
 	l.setID(s, d.ID)
 	early := in.buf
 	l.forget(s)

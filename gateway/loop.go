@@ -188,6 +188,10 @@ func (l *loop) checkTime(s *socket) {
 	if s.state != open {
 		return
 	}
+	if s.retires != 0 && l.now >= s.retires && l.srv.pace.Allow() {
+		l.closeSocket(s, causeMaxAge)
+		return
+	}
 	idle := ticks(l.srv.cfg.IdleTimeout)
 	if l.now-s.lastRead > idle || s.in != nil && l.now-s.in.since > idle {
 		l.closeSocket(s, causeIdle)

@@ -27,6 +27,13 @@ func (srv *Server) RegisterMetrics(m metric.Meter) error {
 		{"phxgate.inbound.bytes", "Bytes of messages from clients that are not complete yet.", srv.inboundBytes.Load},
 		{"phxgate.waiting.bytes", "Bytes of clients' events that wait for their turn.", srv.waitingBytes.Load},
 		{"phxgate.outbound.bytes", "Bytes that wait for clients that do not read fast enough, what is shared counted once for each loop.", srv.outboundBytes.Load},
+		{"phxgate.draining", "1 while the gateway goes away.", func() int64 {
+			if srv.Draining() {
+				return 1
+			}
+			return 0
+		}},
+		{"phxgate.drain.sockets", "Sockets that were open when the drain began to close them; phxgate.sockets are left.", s.drained.load},
 		{"phxgate.topics", "Topics that are subscribed on the bus.", func() int64 { return int64(srv.hub.count()) }},
 	}
 	counters := []single{

@@ -72,6 +72,7 @@ type socket struct {
 	nextSameID *socket
 	assigns    []byte // JSON object in ASCII, nil for none
 	expires    tick   // 0: never
+	retires    tick   // when it is too old; 0: never
 
 	// channels
 	channels []*channel

@@ -21,6 +21,7 @@ type stats struct {
 	deliveries         counter
 	gapRejoins         counter
 	topicGaps          counter
+	drained            counter  // sockets that were open when the drain began
 	socketsEnded       labelled // by cause
 	connects           labelled // by outcome
 	joins              labelled // by outcome

@@ -203,5 +203,7 @@ func (b *Bus) receive(a arrival) {
 		b.presenceMessage(m)
 	case strings.HasPrefix(subject, b.subjects.socket):
 		b.socket(m)
+	case strings.HasPrefix(subject, b.subjects.gateway):
+		b.announced(m)
 	}
 }

@@ -61,6 +61,11 @@ type config struct {
 	IdleTimeout  settings.Duration `env:"IDLE_TIMEOUT" envDefault:"60s" help:"no frame from the client for so long: closed"`
 	AuthzTimeout settings.Duration `env:"AUTHZ_TIMEOUT" envDefault:"5s" help:"for connect and join"`
 	DrainTimeout settings.Duration `env:"DRAIN_TIMEOUT" envDefault:"30s" help:"how long SIGTERM may take"`
+	DrainDelay   settings.Pause    `env:"DRAIN_DELAY" envDefault:"0s" help:"how long after SIGTERM, not ready any more, new sockets are still taken, for load balancers that hear of it late"`
+	DrainSpread  settings.Duration `env:"DRAIN_SPREAD" help:"over how long sockets are closed then, evenly and in random order; longer where DRAIN_RATE asks for it, shorter for a few" none:"half of DRAIN_TIMEOUT"`
+	DrainRate    settings.Count    `env:"DRAIN_RATE" envDefault:"500" help:"sockets closed in a second at most, in a drain, for their age or to shed them"`
+	MaxAge       settings.Duration `env:"MAX_CONNECTION_AGE" help:"a socket becomes at most so old; the last quarter is jitter" none:"none"`
+	Shed         settings.Percent  `env:"SHED_TOLERANCE" help:"by how much a gateway may be above its fleet's mean number of sockets before it sheds them, such as 20%" none:"none: never"`
 	ReadyGrace   settings.Duration `env:"READY_GRACE" envDefault:"5s" help:"a NATS hiccup shorter than this does not make a fleet unready"`
 	Linger       settings.Pause    `env:"PRESENCE_LINGER" envDefault:"10s" help:"how long a presence stays whose channel the gateway ended for no fault of its user; 0s: no linger"`
 	GapSpread    settings.Duration `env:"GAP_SPREAD" envDefault:"3s" help:"over how long channels are told to rejoin after a gap"`
@@ -97,6 +102,8 @@ func load(environ map[string]string) (*config, error) {
 	bad(c.GatewayID != "" && !regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`).MatchString(c.GatewayID), "GATEWAY_ID: %q: want at most 64 characters A-Z a-z 0-9 - _", c.GatewayID)
 	bad(!slices.Contains([]string{"authz", "jwt", "phoenix_token", "allow"}, c.ConnectAuth), "CONNECT_AUTH: %q is none of authz, jwt, phoenix_token, allow", c.ConnectAuth)
 	bad(bool(c.ProxyProtocol) && len(c.Proxies) == 0, "PROXY_PROTOCOL: true, and TRUSTED_PROXIES: not set: nobody's PROXY header would be believed")
+	bad(time.Duration(c.DrainDelay) >= time.Duration(c.DrainTimeout), "DRAIN_DELAY: %v is not less than DRAIN_TIMEOUT, %v", time.Duration(c.DrainDelay), time.Duration(c.DrainTimeout))
+	bad(c.DrainSpread > c.DrainTimeout, "DRAIN_SPREAD: %v is more than DRAIN_TIMEOUT, %v", time.Duration(c.DrainSpread), time.Duration(c.DrainTimeout))
 	errs = append(errs, c.loadJWT(), c.loadPhoenixToken())
 	var err error
 	if c.ChannelsFile == "" {
@@ -106,6 +113,9 @@ func load(environ map[string]string) (*config, error) {
 	}
 	if c.MaxConnections == 0 {
 		c.MaxConnections = settings.Count(maxConnections())
+	}
+	if c.DrainSpread == 0 {
+		c.DrainSpread = c.DrainTimeout / 2
 	}
 	return c, errors.Join(errs...)
 }
@@ -143,6 +153,8 @@ func (c *config) gatewayConfig() gateway.Config {
 	g.Compress = c.Compress
 	g.OutboundBytesTotal = int(c.OutboundBytesTotal)
 	g.OutboundBytes, g.MaxChannelsPerSocket = int(c.OutboundBytes), int(c.MaxChannelsPerSocket)
+	g.DrainDelay, g.DrainSpread, g.DrainRate = time.Duration(c.DrainDelay), time.Duration(c.DrainSpread), int(c.DrainRate)
+	g.MaxAge, g.ShedTolerance, g.Version = time.Duration(c.MaxAge), float64(c.Shed), version()
 	return g
 }
 
