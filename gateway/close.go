@@ -168,6 +168,9 @@ func (l *loop) release(s *socket) {
 	l.slots[s.slot] = nil
 	l.free = append(l.free, s.slot)
 	l.srv.open.Add(-1)
+	if s.counted {
+		l.srv.handshakes.leave(s.peer)
+	}
 }
 
 // peerGone handles the end of the client's side of the connection.

@@ -35,6 +35,14 @@ type Config struct {
 
 	Compress bool // permessage-deflate with clients that offer it; default false
 
+	// Limits on what clients may ask at once, of the whole gateway and of one address (with IPv6, of one network of 64 bits). 0, the default: none. What is beyond waits in a queue, and is
+	// refused after that: see admission.go.
+	UpgradesPerSecond        int
+	AddressUpgradesPerSecond int
+	JoinsPerSecond           int
+	AddressJoinsPerSecond    int
+	AddressConnections       int // upgraded or about to be
+
 	MaxConnections       int // default 1<<30: set it from the descriptor limit
 	MaxFrameBytes        int // of one message, fragments together; default 1 MiB
 	InboundBytesTotal    int // of messages that are not complete yet, all sockets together; default 256 MiB
@@ -94,6 +102,12 @@ func (c *Config) Validate() error {
 		"AuthzTimeout": c.AuthzTimeout, "IdleTimeout": c.IdleTimeout, "TopicLinger": c.TopicLinger, "GapSpread": c.GapSpread, "DrainSpread": c.DrainSpread,
 	} {
 		bad(d > 0, "%s %v: must be more than 0", name, d)
+	}
+	for name, n := range map[string]int{
+		"UpgradesPerSecond": c.UpgradesPerSecond, "AddressUpgradesPerSecond": c.AddressUpgradesPerSecond, "JoinsPerSecond": c.JoinsPerSecond,
+		"AddressJoinsPerSecond": c.AddressJoinsPerSecond, "AddressConnections": c.AddressConnections,
+	} {
+		bad(n >= 0, "%s %d: must not be less than 0", name, n)
 	}
 	bad(c.DrainDelay >= 0, "DrainDelay %v: must not be less than 0", c.DrainDelay)
 	bad(c.MaxAge >= 0, "MaxAge %v: must not be less than 0", c.MaxAge)

@@ -164,7 +164,7 @@ func (l *loop) refuseHandshakes() {
 		switch s.state {
 		case introducing: // nobody is there to be told, and a TLS answer would take the header for its hello
 			l.abort(s, causeDrain)
-		case handshaking, connecting:
+		case handshaking, held, connecting:
 			l.refuse(s, refusal{status: http.StatusServiceUnavailable, text: "draining"})
 		}
 	}

@@ -45,17 +45,32 @@ func (l *loop) join(s *socket, it item, topicName string, replaces *phx.Ref) {
 		refuse(it.joinRef, reasonBody(reasonOverloaded), joinRefused)
 		return
 	}
+	passed, refusal := l.admitJoin(ch)
+	if refusal != "" {
+		l.charge(ch, -it.size())
+		refuse(it.joinRef, reasonBody(refusal), joinRefused)
+		return
+	}
 	var confirmed bool
 	ch.topic, confirmed = l.srv.hub.acquire(topicName, l, l.waitFor(ch))
 	ch.more.confirmed = confirmed
 	s.channels = append(s.channels, ch)
-	if rule.Join != rules.JoinAuthz {
+	ch.more.allowed = rule.Join != rules.JoinAuthz
+	if passed {
+		l.decideJoin(ch)
+	}
+}
+
+// decideJoin has a join decided whose turn it is: by its rule, or by the authorizer.
+func (l *loop) decideJoin(ch *channel) {
+	s := ch.socket
+	if ch.more.allowed {
 		ch.more.decision = &JoinDecision{OK: true, Response: emptyObject, Assigns: s.assigns}
 		l.tryJoin(ch)
 		return
 	}
 	l.srv.authorizer.AuthorizeJoin(&JoinRequest{
-		Topic: topicName, Params: it.payload, Channel: ch.id(), SocketID: s.id, Assigns: s.assigns,
+		Topic: ch.topic.name, Params: ch.more.params, Channel: ch.id(), SocketID: s.id, Assigns: s.assigns,
 		Transport: "websocket", Peer: s.peer.String(),
 	}, func(d *JoinDecision, err error) {
 		l.mailbox.post(mailFunc(func(l *loop) { l.joinDecided(ch, d, err) }))
@@ -87,7 +102,7 @@ func (l *loop) joinConfirmed(ch *channel, err error) {
 	}
 	if err != nil {
 		reason := reasonUnavailable
-		if ch.more.decision == nil {
+		if ch.more.decision == nil && !ch.more.allowed {
 			reason = reasonAuthzUnavailable // the authorizer is asked over the same connection
 		}
 		l.refuseJoin(ch, reasonBody(reason), joinUnavailable)

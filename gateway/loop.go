@@ -171,7 +171,7 @@ func (t tickMail) deliver(l *loop) {
 func (l *loop) checkTime(s *socket) {
 	if s.deadline != 0 && l.now >= s.deadline {
 		switch s.state {
-		case introducing, handshaking, connecting:
+		case introducing, handshaking, held, connecting:
 			l.abort(s, causeHandshake)
 			return
 		case closing:

@@ -34,12 +34,14 @@ type Server struct {
 	next atomic.Uint32 // which loop gets the next one
 	lag  lag
 
-	draining atomic.Bool   // it goes away, and says so
-	shut     atomic.Bool   // no new sockets
-	closing  chan struct{} // closed by Close: a drain has no time left
-	closed   sync.Once
-	pace     *rate.Limiter // of sockets that are closed one by one, but for a drain's, which has its own
-	fleet    *fleet        // nil: alone
+	draining          atomic.Bool   // it goes away, and says so
+	shut              atomic.Bool   // no new sockets
+	closing           chan struct{} // closed by Close: a drain has no time left
+	closed            sync.Once
+	handshakes, joins *gate // joins: nil where they have no limits
+
+	pace  *rate.Limiter // of sockets that are closed one by one, but for a drain's, which has its own
+	fleet *fleet        // nil: alone
 
 	inboundBytes  atomic.Int64 // held by incomplete frames and messages
 	waitingBytes  atomic.Int64 // held by what waits at channels
@@ -71,6 +73,7 @@ func New(cfg Config, bus Bus, authorizer Authorizer) (*Server, error) {
 		hub: newHub(bus, cfg.TopicLinger), warnings: rate.NewLimiter(5, 20),
 		filters: filterPool{most: runtime.GOMAXPROCS(0)}, closing: make(chan struct{}), pace: rate.NewLimiter(rate.Limit(cfg.DrainRate), cfg.DrainRate/20+1),
 	}
+	srv.handshakes, srv.joins = srv.newGates()
 	if cfg.Fleet != nil {
 		srv.fleet = newFleet(srv)
 	}
@@ -122,6 +125,10 @@ func (srv *Server) Serve(ctx context.Context, ln net.Listener, drainTimeout time
 	}
 	helping, stopHelping := context.WithCancel(context.Background())
 	helpers.Go(func() { srv.keepTime(helping) })
+	helpers.Go(func() { srv.handshakes.run(helping) })
+	if srv.joins != nil {
+		helpers.Go(func() { srv.joins.run(helping) })
+	}
 	srv.pages = newPages(ln.Addr())
 	var web *http.Server
 	if srv.cfg.Handler != nil {
@@ -174,6 +181,10 @@ func (srv *Server) keepTime(ctx context.Context) {
 			if now.Sub(swept) >= time.Second {
 				swept = now
 				srv.hub.sweep(now)
+				srv.handshakes.sweep()
+				if srv.joins != nil {
+					srv.joins.sweep()
+				}
 			}
 			if srv.fleet != nil {
 				srv.fleet.tick(now)

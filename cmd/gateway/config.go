@@ -49,7 +49,7 @@ type config struct {
 	PhxKeyLength     settings.Count `env:"PHX_TOKEN_KEY_LENGTH" help:"they are signed with this option key_length" none:"32"`
 	PhxKeyDigest     string         `env:"PHX_TOKEN_KEY_DIGEST" help:"they are signed with this option key_digest: sha256, sha384 or sha512" none:"sha256"`
 
-	MaxConnections       settings.Count `env:"MAX_CONNECTIONS" help:"more: 503 before the upgrade" none:"what the descriptor limit allows"`
+	MaxConnections       settings.Count `env:"MAX_CONNECTIONS" help:"more: held for up to 2 s, then 503 before the upgrade" none:"what the descriptor limit allows"`
 	MaxFrameBytes        settings.Count `env:"MAX_FRAME_BYTES" envDefault:"1048576" shown:"1 MiB" help:"a message larger, fragments together, is closed with 1009"`
 	InboundBytesTotal    settings.Count `env:"INBOUND_BYTES_TOTAL" envDefault:"268435456" shown:"256 MiB" help:"of messages that are not complete yet; beyond it the largest are closed with 1009"`
 	InboxBytes           settings.Count `env:"NATS_INBOX_BYTES" envDefault:"67108864" shown:"64 MiB" help:"of messages from NATS that may wait to be handled; beyond it they are dropped, and every topic has a gap"`
@@ -57,6 +57,12 @@ type config struct {
 	OutboundBytes        settings.Count `env:"OUTBOUND_BYTES" envDefault:"1048576" shown:"1 MiB" help:"that may wait for one socket; beyond it the socket is aborted, unless a rule's slow says otherwise"`
 	OutboundBytesTotal   settings.Count `env:"OUTBOUND_BYTES_TOTAL" envDefault:"268435456" shown:"256 MiB" help:"that may wait for all sockets, what they share counted once; beyond it those with the most waiting are aborted"`
 	MaxChannelsPerSocket settings.Count `env:"MAX_CHANNELS_PER_SOCKET" envDefault:"100" help:"joins that are under way count"`
+
+	UpgradesPerSecond        settings.Count `env:"GATEWAY_UPGRADES_PER_SECOND" help:"connects let through in a second; more are held for up to 2 s, then refused with 503 and Retry-After" none:"none: no limit"`
+	AddressUpgradesPerSecond settings.Count `env:"ADDRESS_UPGRADES_PER_SECOND" help:"the same from one client address (TRUSTED_PROXIES counts; IPv6: one /64)" none:"none: no limit"`
+	AddressConnections       settings.Count `env:"ADDRESS_CONNECTIONS" help:"connections of one client address; more are held and refused as above" none:"none: no limit"`
+	JoinsPerSecond           settings.Count `env:"GATEWAY_JOINS_PER_SECOND" help:"joins decided in a second; more wait for up to 5 s, beyond which they are refused as overloaded" none:"none: no limit"`
+	AddressJoinsPerSecond    settings.Count `env:"ADDRESS_JOINS_PER_SECOND" help:"the same from one client address; refused as rate limited" none:"none: no limit"`
 
 	IdleTimeout  settings.Duration `env:"IDLE_TIMEOUT" envDefault:"60s" help:"no frame from the client for so long: closed"`
 	AuthzTimeout settings.Duration `env:"AUTHZ_TIMEOUT" envDefault:"5s" help:"for connect and join"`
@@ -152,6 +158,8 @@ func (c *config) gatewayConfig() gateway.Config {
 	g.MaxConnections, g.MaxFrameBytes, g.InboundBytesTotal = int(c.MaxConnections), int(c.MaxFrameBytes), int(c.InboundBytesTotal)
 	g.Compress = c.Compress
 	g.OutboundBytesTotal = int(c.OutboundBytesTotal)
+	g.UpgradesPerSecond, g.AddressUpgradesPerSecond, g.AddressConnections = int(c.UpgradesPerSecond), int(c.AddressUpgradesPerSecond), int(c.AddressConnections)
+	g.JoinsPerSecond, g.AddressJoinsPerSecond = int(c.JoinsPerSecond), int(c.AddressJoinsPerSecond)
 	g.OutboundBytes, g.MaxChannelsPerSocket = int(c.OutboundBytes), int(c.MaxChannelsPerSocket)
 	g.DrainDelay, g.DrainSpread, g.DrainRate = time.Duration(c.DrainDelay), time.Duration(c.DrainSpread), int(c.DrainRate)
 	g.MaxAge, g.ShedTolerance, g.Version = time.Duration(c.MaxAge), float64(c.Shed), version()
