@@ -44,6 +44,9 @@ func (l *loop) admit(s *socket, connect *ConnectRequest) {
 	hs.connect, hs.waiter = connect, &waiter{}
 	hs.waiter.done = func(lacks lack) {
 		l.mailbox.post(mailFunc(func(l *loop) {
+			if lacks == lacksNothing {
+				l.srv.handshakes.begun()
+			}
 			switch {
 			case s.gen != gen || s.state != held || s.doom != causeNone:
 			case lacks == lacksNothing:
@@ -108,6 +111,7 @@ func (l *loop) admitJoin(ch *channel) (passed bool, reason string) {
 	}
 	w := &waiter{done: func(lack) {
 		l.mailbox.post(mailFunc(func(l *loop) {
+			l.srv.joins.begun()
 			if ch.state == joining {
 				ch.more.waiter = nil
 				l.decideJoin(ch)

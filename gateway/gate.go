@@ -3,6 +3,7 @@ package gateway
 import (
 	"cmp"
 	"context"
+	"math"
 	"net/netip"
 	"sync"
 	"time"
@@ -26,6 +27,7 @@ type gate struct {
 	blocked   map[*address]struct{} // those with waiters
 	addresses map[netip.Addr]*address
 	waiting   int       // ready and blocked
+	under     int       // passed after they waited, and their loops have not come to them yet
 	held      []*waiter // where there is a longest hold: all that wait and some that did, in the order they came
 }
 
@@ -68,10 +70,13 @@ var lackNames = [numLacks]string{
 }
 
 func newGate(limits gateLimits, clock func() time.Duration, room func(waiting int) bool) *gate {
+	burst := float64(limits.perSecond) * burstTime.Seconds()
+	if limits.perSecond == 0 {
+		burst = math.Inf(1)
+	}
 	return &gate{
 		limits: limits, clock: clock, room: room, wake: make(chan struct{}, 1),
-		rate:    bucketOf(limits.perSecond, float64(limits.perSecond)*burstTime.Seconds()),
-		blocked: map[*address]struct{}{}, addresses: map[netip.Addr]*address{},
+		rate: bucketOf(limits.perSecond, burst), blocked: map[*address]struct{}{}, addresses: map[netip.Addr]*address{},
 	}
 }
 
@@ -300,8 +305,10 @@ func (g *gate) step() bool {
 			g.ready.push(w)
 		}
 	}
-	for g.ready.n > 0 && g.lacks(now, g.waiting-1) == lacksNothing {
+	// A loop that is late does not get more than a burst: it would do all of it at once.
+	for g.ready.n > 0 && float64(g.under) < g.rate.burst && g.lacks(now, g.waiting-1) == lacksNothing {
 		w := g.ready.first
+		g.under++
 		g.ready.remove(w)
 		g.waiting--
 		g.passes(w, now)
@@ -309,6 +316,13 @@ func (g *gate) step() bool {
 	}
 	g.expire(now)
 	return g.waiting > 0
+}
+
+// begun says that the loop of one that was told to go on has come to it.
+func (g *gate) begun() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.under--
 }
 
 // expire refuses what has waited in vain.
