@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"sync"
@@ -89,14 +90,16 @@ func (srv *Server) openSockets() (all []named) {
 func (srv *Server) letGo(sockets []named, window time.Duration) {
 	rand.Shuffle(len(sockets), func(i, j int) { sockets[i], sockets[j] = sockets[j], sockets[i] })
 	pace := float64(len(sockets)) / max(window, drainStep).Seconds()
-	most := int(2*pace*drainStep.Seconds()) + 1 // a step: what a busy machine is late with is made up for at twice the pace, and not at once
+	// What a busy machine is late with is made up for, but not beyond the rate.
+	atMost := bucketOf(max(srv.cfg.DrainRate, int(math.Ceil(pace))), 1)
 	step := time.NewTicker(drainStep)
 	defer step.Stop()
 	began := time.Now()
 	for done := 0; done < len(sockets); {
-		due := min(int(pace*time.Since(began).Seconds())+1, done+most, len(sockets))
-		srv.closeNamed(sockets[done:due])
-		done = due
+		due := min(int(pace*time.Since(began).Seconds())+1, len(sockets))
+		for ; done < due && atMost.allow(srv.clock()); done++ {
+			srv.closeNamed(sockets[done])
+		}
 		select {
 		case <-step.C:
 		case <-srv.closing:
@@ -105,15 +108,13 @@ func (srv *Server) letGo(sockets []named, window time.Duration) {
 	}
 }
 
-// closeNamed closes those that are still there.
-func (srv *Server) closeNamed(sockets []named) {
-	for _, n := range sockets {
-		srv.loops[n.loop].mailbox.post(mailFunc(func(l *loop) {
-			if s := l.lookup(n.slot, n.gen); s != nil {
-				l.closeSocket(s, causeDrain)
-			}
-		}))
-	}
+// closeNamed closes a socket if it is still there.
+func (srv *Server) closeNamed(n named) {
+	srv.loops[n.loop].mailbox.post(mailFunc(func(l *loop) {
+		if s := l.lookup(n.slot, n.gen); s != nil {
+			l.closeSocket(s, causeDrain)
+		}
+	}))
 }
 
 // awaitEmpty waits until every socket is gone and their events are handed over, by a deadline, and returns how many connections are left.
