@@ -45,7 +45,7 @@ func (srv *Server) drain(deadline time.Time) {
 	if rushed {
 		srv.log.Warn("too many sockets for the drain timeout at the drain rate: they are closed faster", "sockets", len(sockets), "rate", srv.cfg.DrainRate, "over", window.Round(time.Millisecond))
 	}
-	srv.letGo(sockets, window)
+	srv.letGo(sockets, window, deadline)
 	if left := srv.awaitEmpty(deadline); left > 0 {
 		srv.log.Warn("no time left to drain: sockets are closed at once", "sockets", left)
 	}
@@ -86,8 +86,8 @@ func (srv *Server) openSockets() (all []named) {
 	return all
 }
 
-// letGo closes sockets in random order, evenly over a window.
-func (srv *Server) letGo(sockets []named, window time.Duration) {
+// letGo closes sockets in random order, evenly over a window; those that are left at a deadline are not closed.
+func (srv *Server) letGo(sockets []named, window time.Duration, deadline time.Time) {
 	rand.Shuffle(len(sockets), func(i, j int) { sockets[i], sockets[j] = sockets[j], sockets[i] })
 	pace := float64(len(sockets)) / max(window, drainStep).Seconds()
 	// What a busy machine is late with is made up for, but not beyond the rate.
@@ -95,7 +95,7 @@ func (srv *Server) letGo(sockets []named, window time.Duration) {
 	step := time.NewTicker(drainStep)
 	defer step.Stop()
 	began := time.Now()
-	for done := 0; done < len(sockets); {
+	for done := 0; done < len(sockets) && time.Now().Before(deadline); {
 		due := min(int(pace*time.Since(began).Seconds())+1, len(sockets))
 		for ; done < due && atMost.allow(srv.clock()); done++ {
 			srv.closeNamed(sockets[done])

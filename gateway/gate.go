@@ -88,7 +88,7 @@ func bucketOf(rate int, burst float64) limiter {
 
 // addressOf is whose limits hold for a client: its own address or, with IPv6, its network of 64 bits, of which each client has all addresses.
 func addressOf(peer netip.Addr) netip.Addr {
-	if peer.Is6() {
+	if peer = peer.Unmap(); peer.Is6() {
 		return netip.PrefixFrom(peer.WithZone(""), 64).Masked().Addr()
 	}
 	return peer

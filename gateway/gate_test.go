@@ -242,3 +242,30 @@ func TestGateBounds(t *testing.T) {
 	r.after(110 * time.Millisecond)
 	r.want(r.put("8", "1.1.1.1"), "waits: rate")
 }
+
+// TestGateOfALateLoop: what a loop has not come to counts against the burst, and the time is not made up for: what is behind the gate would see it all at once.
+func TestGateOfALateLoop(t *testing.T) {
+	now, passes := time.Hour, 0
+	g := newGate(gateLimits{perSecond: 100, most: 1000}, func() time.Duration { return now }, nil)
+	for range 200 {
+		g.enter(netip.MustParseAddr("1.1.1.1"), &waiter{done: func(lack) { passes++ }})
+	}
+	after := func(d time.Duration) int {
+		passes = 0
+		for ; d > 0; d -= gateStep {
+			now += gateStep
+			g.step()
+		}
+		return passes
+	}
+	burst := int(g.rate.burst)
+	if n := after(time.Second); n != burst && n != burst+1 {
+		t.Errorf("%d passed while the loop came to none, want the burst of %d", n, burst)
+	}
+	for g.under > 0 {
+		g.begun()
+	}
+	if n := after(50 * time.Millisecond); n > 2*burst {
+		t.Errorf("%d passed in 50 ms after the loop came back", n)
+	}
+}

@@ -121,7 +121,7 @@ func runGateway(ctx, now context.Context, s *config, log *slog.Logger, pages htt
 	forBus := min(time.Duration(s.DrainTimeout)/5, time.Second)
 	serveErr := srv.Serve(ctx, ln, time.Duration(s.DrainTimeout)-forBus)
 	if now.Err() != nil {
-		forBus = min(forBus, hurry/2)
+		forBus = min(forBus, hurry/4)
 	}
 	rest, cancel := context.WithTimeout(context.Background(), forBus)
 	defer cancel()

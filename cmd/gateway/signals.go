@@ -9,7 +9,7 @@ import (
 )
 
 // hurry is how long the program may take to end when it is told a second time.
-const hurry = time.Second
+const hurry = 2 * time.Second
 
 // untilSignals returns contexts that end with the first and the second SIGTERM or SIGINT: to drain, and to end now. A program that is still there a moment after the second is ended.
 func untilSignals() (drain, now context.Context) {

@@ -101,7 +101,9 @@ func TestAddressLimits(t *testing.T) {
 	wantHeld(t, greedy, 8, 4)
 
 	g, _ = setup(t, everything, "ADDRESS_CONNECTIONS=2", "TRUSTED_PROXIES=127.0.0.1", "PROXY_PROTOCOL=true")
-	dial := func(client string) *phxtest.Client { return g.dial(t, through("PROXY TCP4 "+client+" 10.0.0.1 1234 4000\r\n", 100)) }
+	dial := func(client string) *phxtest.Client {
+		return g.dial(t, through("PROXY TCP4 "+client+" 10.0.0.1 1234 4000\r\n", 100))
+	}
 	first := dial("192.0.2.1")
 	dial("192.0.2.1")
 	dial("192.0.2.2").Heartbeat()
