@@ -68,6 +68,12 @@ type Presence interface {
 	Drain(limit time.Duration)
 }
 
+// Fleet is how gateways hear of each other.
+type Fleet interface {
+	// Announce tells the others how this gateway is; they are given it by [Inbox].Announced. It never blocks. An error means that nothing was published.
+	Announce(s *Status) error
+}
+
 // Inbox takes what the bus brings. One goroutine calls it, in the order of arrival; a call may wait while a loop's mailbox is full, which is how load
 // is pushed back to the bus. The slices of a message belong to the inbox from then on.
 type Inbox interface {
@@ -90,6 +96,8 @@ type Inbox interface {
 	GapOf(topic string)
 	// Full reports whether a topic has so much waiting that a broadcast would be dropped now. Whoever drops it instead need not call GapOf: the members will be told of a gap.
 	Full(topic string) bool
+	// Announced hands over what a gateway of the fleet says of itself, this one's own words included.
+	Announced(s *Status)
 }
 
 // Event is a client's event on its way to the bus, with what the bus side needs to know of its channel.

@@ -54,6 +54,8 @@ type channelMore struct {
 	ref       phx.Ref
 	reason    string   // for phx.left, while draining
 	replaces  *phx.Ref // join_ref of the channel that this join replaces; its phx_close follows the join reply
+	waiter    *waiter  // while the join waits for its turn
+	allowed   bool     // by the rule, while joining: nobody else is asked
 	decision  *JoinDecision
 	confirmed bool
 	recheck   bool                // while joining: phx.authz.recheck came for its socket, or may have been missed
@@ -139,6 +141,10 @@ func (l *loop) removeChannel(ch *channel) {
 		ch.socket.remove(ch)
 	}
 	if m := ch.more; m != nil {
+		if m.waiter != nil {
+			l.srv.joins.abandon(m.waiter)
+			m.waiter = nil
+		}
 		l.charge(ch, -m.charged)
 		if m.class != nil {
 			l.srv.hub.declassify(m.class)

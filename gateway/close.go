@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"net/http"
 	"time"
 
 	"github.com/gobwas/ws"
@@ -23,6 +22,8 @@ const (
 	causeInboundTotal        // incomplete messages beyond INBOUND_BYTES_TOTAL
 	causeMalformed           // the serializer cannot decode a message
 	causeDrain               // this gateway goes away
+	causeShed                // this gateway has more than its share of the fleet's sockets
+	causeMaxAge              // it is as old as MAX_CONNECTION_AGE lets it become
 	causeSlow                // OUTBOUND_BYTES waited already
 	causeOutboundTotal       // OUTBOUND_BYTES_TOTAL waited, and most of all for it
 	causeHandshake           // the handshake was refused or timed out
@@ -34,7 +35,7 @@ const (
 var causeNames = [numCauses]string{
 	causeNone: "none", causeClient: "client", causeDisconnect: "disconnect", causeProtocol: "protocol_error", causeIdle: "idle",
 	causeNotUTF8: "not_utf8", causeExpired: "expired", causeTooBig: "too_big", causeInboundTotal: "inbound_total",
-	causeMalformed: "malformed", causeDrain: "drain", causeSlow: "slow", causeOutboundTotal: "outbound_total", causeHandshake: "handshake", causeProxyHeader: "proxy_header", causeWrite: "write_error",
+	causeMalformed: "malformed", causeDrain: "drain", causeShed: "shed", causeMaxAge: "max_age", causeSlow: "slow", causeOutboundTotal: "outbound_total", causeHandshake: "handshake", causeProxyHeader: "proxy_header", causeWrite: "write_error",
 }
 
 func (c cause) String() string { return causeNames[c] }
@@ -57,7 +58,7 @@ func (c cause) code() ws.StatusCode {
 		return ws.StatusMessageTooBig
 	case causeMalformed:
 		return ws.StatusInternalServerError
-	case causeDrain:
+	case causeDrain, causeShed, causeMaxAge:
 		return statusServiceRestart
 	}
 	return 0
@@ -68,7 +69,7 @@ func (c cause) left() string {
 	switch c {
 	case causeExpired:
 		return leftExpired
-	case causeDrain:
+	case causeDrain, causeShed, causeMaxAge:
 		return leftDrained
 	}
 	return leftDisconnected
@@ -167,24 +168,9 @@ func (l *loop) release(s *socket) {
 	l.slots[s.slot] = nil
 	l.free = append(l.free, s.slot)
 	l.srv.open.Add(-1)
-}
-
-// closeAll closes every socket.
-func (l *loop) closeAll(c cause) {
-	for _, s := range l.slots {
-		if s == nil {
-			continue
-		}
-		switch s.state {
-		case open:
-			l.closeSocket(s, c)
-		case introducing: // nobody is there to be told, and a TLS answer would take the header for its hello
-			l.abort(s, c)
-		case handshaking, connecting:
-			l.refuse(s, refusal{status: http.StatusServiceUnavailable, text: "draining"})
-		}
+	if s.counted {
+		l.srv.handshakes.leave(s.peer)
 	}
-	l.flushSockets()
 }
 
 // peerGone handles the end of the client's side of the connection.

@@ -35,6 +35,14 @@ type Config struct {
 
 	Compress bool // permessage-deflate with clients that offer it; default false
 
+	// Limits on what clients may ask at once, of the whole gateway and of one address (with IPv6, of one network of 64 bits). 0, the default: none. What is beyond waits in a queue, and is
+	// refused after that: see admission.go.
+	UpgradesPerSecond        int
+	AddressUpgradesPerSecond int
+	JoinsPerSecond           int
+	AddressJoinsPerSecond    int
+	AddressConnections       int // upgraded or about to be
+
 	MaxConnections       int // default 1<<30: set it from the descriptor limit
 	MaxFrameBytes        int // of one message, fragments together; default 1 MiB
 	InboundBytesTotal    int // of messages that are not complete yet, all sockets together; default 256 MiB
@@ -47,6 +55,17 @@ type Config struct {
 	TopicLinger time.Duration // how long a topic without members stays subscribed; default 10 s
 	GapSpread   time.Duration // over how long channels are told to rejoin after a gap; default 3 s
 
+	DrainDelay    time.Duration // how long a draining gateway, which says so already, goes on taking sockets; default 0
+	DrainSpread   time.Duration // over how long it closes them then, unless DrainRate or Serve's drainTimeout say otherwise; default 15 s
+	DrainRate     int           // sockets closed in a second, at most: in a drain, for their age, or to shed them; default 500
+	MaxAge        time.Duration // of a socket, at most; the last quarter is jitter. Default 0: none
+	ShedTolerance float64       // part of the fleet's mean by which a gateway may be above it before it sheds sockets; default 0: it never does
+
+	// Fleet tells other gateways how this one is; nil: it is alone.
+	Fleet Fleet
+	// Version of the program, for the fleet: gateways of different versions are a fleet that rolls.
+	Version string
+
 	Log *slog.Logger
 }
 
@@ -56,6 +75,7 @@ func DefaultConfig() Config {
 		SocketPath: "/socket", AuthzHeaders: []string{"user-agent", "origin"}, AuthzTimeout: 5 * time.Second,
 		MaxConnections: 1 << 30, MaxFrameBytes: 1 << 20, InboundBytesTotal: 256 << 20, OutboundBytes: 1 << 20, OutboundBytesTotal: 256 << 20, MaxChannelsPerSocket: 100,
 		RechecksPerSecond: 1000, IdleTimeout: 60 * time.Second, TopicLinger: 10 * time.Second, GapSpread: 3 * time.Second,
+		DrainSpread: 15 * time.Second, DrainRate: 500,
 	}
 }
 
@@ -75,14 +95,23 @@ func (c *Config) Validate() error {
 	bad(!c.ProxyProtocol || len(c.TrustedProxies) > 0, "ProxyProtocol without TrustedProxies: nobody's PROXY header would be believed")
 	for name, n := range map[string]int{
 		"MaxConnections": c.MaxConnections, "MaxFrameBytes": c.MaxFrameBytes, "InboundBytesTotal": c.InboundBytesTotal,
-		"OutboundBytes": c.OutboundBytes, "OutboundBytesTotal": c.OutboundBytesTotal, "MaxChannelsPerSocket": c.MaxChannelsPerSocket, "RechecksPerSecond": c.RechecksPerSecond,
+		"OutboundBytes": c.OutboundBytes, "OutboundBytesTotal": c.OutboundBytesTotal, "MaxChannelsPerSocket": c.MaxChannelsPerSocket, "RechecksPerSecond": c.RechecksPerSecond, "DrainRate": c.DrainRate,
 	} {
 		bad(n > 0, "%s %d: must be more than 0", name, n)
 	}
 	for name, d := range map[string]time.Duration{
-		"AuthzTimeout": c.AuthzTimeout, "IdleTimeout": c.IdleTimeout, "TopicLinger": c.TopicLinger, "GapSpread": c.GapSpread,
+		"AuthzTimeout": c.AuthzTimeout, "IdleTimeout": c.IdleTimeout, "TopicLinger": c.TopicLinger, "GapSpread": c.GapSpread, "DrainSpread": c.DrainSpread,
 	} {
 		bad(d > 0, "%s %v: must be more than 0", name, d)
 	}
+	for name, n := range map[string]int{
+		"UpgradesPerSecond": c.UpgradesPerSecond, "AddressUpgradesPerSecond": c.AddressUpgradesPerSecond, "JoinsPerSecond": c.JoinsPerSecond,
+		"AddressJoinsPerSecond": c.AddressJoinsPerSecond, "AddressConnections": c.AddressConnections,
+	} {
+		bad(n >= 0, "%s %d: must not be less than 0", name, n)
+	}
+	bad(c.DrainDelay >= 0, "DrainDelay %v: must not be less than 0", c.DrainDelay)
+	bad(c.MaxAge >= 0, "MaxAge %v: must not be less than 0", c.MaxAge)
+	bad(c.ShedTolerance >= 0, "ShedTolerance %v: must not be less than 0", c.ShedTolerance)
 	return errors.Join(errs...)
 }

@@ -19,8 +19,9 @@
 //	topic.go         fan-out to the members of one loop
 //	send.go, outbox.go  frames to bytes, one write for each socket and turn; slow.go: what a client misses that does not read
 //	close.go         why and how sockets end; channel.go the same for channels
+//	drain.go         how all of them end; retire.go, shed.go: those that end for their age, or since there are too many here (fleet.go: what gateways say of themselves)
 //
-// and of a connection: accept_linux.go, proxyheader.go where proxies send one, handshake.go (origin.go, query.go), then socket.go.
+// and of a connection: accept_linux.go, proxyheader.go where proxies send one, handshake.go (origin.go, query.go), admission.go (gate.go) where it must wait for its turn, then socket.go.
 //
 // One goroutine, the loop, owns a socket and everything of it; no lock is taken on that way but the hub's. Other goroutines send the loop mail (mailbox.go). Nothing
 // in a loop waits for anything remote. The package promises the order of each client's and each backend's messages as docs/architecture.md says, and delivers at most once.

@@ -27,6 +27,9 @@ func (srv *Server) Gap(topics []string) {
 			only[name] = true
 		}
 	}
+	if topics == nil && srv.fleet != nil {
+		srv.fleet.missed()
+	}
 	srv.hub.gap(only) // first: who joins from now on is confirmed anew, who joined before gets the mail
 	for _, l := range srv.loops {
 		l.mailbox.post(mailFunc(func(l *loop) { l.gap(only) }))

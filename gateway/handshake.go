@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -27,13 +28,16 @@ const headTimeout = 10 * time.Second
 
 // handshake is what is known of a connect while it is decided.
 type handshake struct {
-	head []byte // request line and headers with the blank line
+	head    []byte          // request line and headers with the blank line
+	connect *ConnectRequest // while it is held
+	waiter  *waiter         // the same
 }
 
 // refusal is an HTTP answer instead of an upgrade.
 type refusal struct {
 	status int
-	text   string // plain text body; mostly empty, as Phoenix's
+	text   string        // plain text body; mostly empty, as Phoenix's
+	after  time.Duration // beside 503: when to come back, at least a second
 }
 
 // feedHead collects the request head and, when it is complete, decides about it.
@@ -113,13 +117,8 @@ func (l *loop) request(s *socket, req *http.Request, head []byte) {
 		l.refuse(s, refusal{status: http.StatusNotFound, text: "not found"})
 		return
 	}
-	switch {
-	case l.srv.draining.Load():
+	if l.srv.shut.Load() {
 		l.refuse(s, refusal{status: http.StatusServiceUnavailable, text: "draining"})
-		return
-	case l.srv.open.Load() > int64(cfg.MaxConnections):
-		l.stats.refusedConnections.add(1)
-		l.refuse(s, refusal{status: http.StatusServiceUnavailable, text: "too many connections"})
 		return
 	}
 	connect, serializer, refused := checkRequest(cfg, req, s.peer)
@@ -133,8 +132,13 @@ func (l *loop) request(s *socket, req *http.Request, head []byte) {
 			s.peer = peer
 		}
 	}
+	l.admit(s, connect)
+}
+
+// connect asks the authorizer.
+func (l *loop) connect(s *socket, connect *ConnectRequest) {
 	s.state = connecting
-	s.deadline = l.after(cfg.AuthzTimeout + headTimeout)
+	s.deadline = l.after(l.srv.cfg.AuthzTimeout + headTimeout)
 	gen := s.gen
 	l.srv.authorizer.AuthorizeConnect(connect, func(d *ConnectDecision, err error) {
 		l.mailbox.post(mailFunc(func(l *loop) {
@@ -273,7 +277,7 @@ func (l *loop) connectDecided(s *socket, d *ConnectDecision, err error) {
 		log.Debug("connect refused", "peer", s.peer, "reason", "expired already")
 		l.refuse(s, refusal{status: http.StatusForbidden})
 		return
-	case l.srv.draining.Load():
+	case l.srv.shut.Load():
 		l.refuse(s, refusal{status: http.StatusServiceUnavailable, text: "draining"})
 		return
 	}
@@ -292,6 +296,7 @@ func (l *loop) connectDecided(s *socket, d *ConnectDecision, err error) {
 		s.expires = l.at(d.ExpiresAt)
 		s.deadline = s.expires
 	}
+	s.retires = l.retirement()
 	l.setID(s, d.ID)
 	early := in.buf
 	l.forget(s)
@@ -331,7 +336,7 @@ func (l *loop) refuse(s *socket, r refusal) {
 		b.WriteString("Sec-WebSocket-Version: 13\r\n")
 	}
 	if r.status == http.StatusServiceUnavailable {
-		b.WriteString("Retry-After: 1\r\n")
+		b.WriteString("Retry-After: " + strconv.Itoa(max(int(r.after.Round(time.Second)/time.Second), 1)) + "\r\n")
 	}
 	writeLength(&b, len(r.text))
 	b.WriteString(r.text)

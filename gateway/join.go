@@ -44,6 +44,12 @@ func (l *loop) join(s *socket, it item, topicName string, replaces *phx.Ref) {
 		refuse(it.joinRef, reasonBody(reasonOverloaded), joinRefused)
 		return
 	}
+	passed, refusal := l.admitJoin(ch)
+	if refusal != "" {
+		l.charge(ch, -it.size())
+		refuse(it.joinRef, reasonBody(refusal), joinRefused)
+		return
+	}
 	var confirmed bool
 	ch.topic, confirmed = l.srv.hub.acquire(topicName, l, l.waitFor(ch))
 	ch.more.confirmed = confirmed
@@ -51,12 +57,20 @@ func (l *loop) join(s *socket, it item, topicName string, replaces *phx.Ref) {
 	if rule.Join != rules.JoinAllow {
 		ch.authz, ch.more.rechecks = authzDecided, ch.topic.rechecks
 	}
-	if rule.Join != rules.JoinAuthz {
-		ch.more.decision = &JoinDecision{OK: true, Response: emptyObject, Assigns: s.assigns}
+	ch.more.allowed = rule.Join != rules.JoinAuthz
+	if passed {
+		l.decideJoin(ch)
+	}
+}
+
+// decideJoin has a join decided whose turn it is: by its rule, or by the authorizer.
+func (l *loop) decideJoin(ch *channel) {
+	if ch.more.allowed {
+		ch.more.decision = &JoinDecision{OK: true, Response: emptyObject, Assigns: ch.socket.assigns}
 		l.tryJoin(ch)
 		return
 	}
-	l.authorize(ch, &JoinRequest{Params: it.payload}, l.joinDecided)
+	l.authorize(ch, &JoinRequest{Params: ch.more.params}, l.joinDecided)
 }
 
 // allows asks the rule's condition; one that fails refuses.
@@ -84,7 +98,7 @@ func (l *loop) joinConfirmed(ch *channel, err error) {
 	}
 	if err != nil {
 		reason := reasonUnavailable
-		if ch.more.decision == nil {
+		if ch.more.decision == nil && !ch.more.allowed {
 			reason = reasonAuthzUnavailable // the authorizer is asked over the same connection
 		}
 		l.refuseJoin(ch, reasonBody(reason), joinUnavailable)

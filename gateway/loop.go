@@ -179,7 +179,7 @@ func (t tickMail) deliver(l *loop) {
 func (l *loop) checkTime(s *socket) {
 	if s.deadline != 0 && l.now >= s.deadline {
 		switch s.state {
-		case introducing, handshaking, connecting:
+		case introducing, handshaking, held, connecting:
 			l.abort(s, causeHandshake)
 			return
 		case closing:
@@ -194,6 +194,10 @@ func (l *loop) checkTime(s *socket) {
 		}
 	}
 	if s.state != open {
+		return
+	}
+	if s.retires != 0 && l.now >= s.retires && l.srv.pace.Allow() {
+		l.closeSocket(s, causeMaxAge)
 		return
 	}
 	idle := ticks(l.srv.cfg.IdleTimeout)

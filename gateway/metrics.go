@@ -27,6 +27,20 @@ func (srv *Server) RegisterMetrics(m metric.Meter) error {
 		{"phxgate.inbound.bytes", "Bytes of messages from clients that are not complete yet.", srv.inboundBytes.Load},
 		{"phxgate.waiting.bytes", "Bytes of clients' events that wait for their turn.", srv.waitingBytes.Load},
 		{"phxgate.outbound.bytes", "Bytes that wait for clients that do not read fast enough, what is shared counted once for each loop.", srv.outboundBytes.Load},
+		{"phxgate.handshakes.waiting", "Handshakes that are held, since they are beyond a limit.", srv.handshakes.waitingNow},
+		{"phxgate.joins.waiting", "Joins that wait for their turn, since they are beyond a limit.", func() int64 {
+			if srv.joins == nil {
+				return 0
+			}
+			return srv.joins.waitingNow()
+		}},
+		{"phxgate.draining", "1 while the gateway goes away.", func() int64 {
+			if srv.Draining() {
+				return 1
+			}
+			return 0
+		}},
+		{"phxgate.drain.sockets", "Sockets that were open when the drain began to close them; phxgate.sockets are left.", s.drained.load},
 		{"phxgate.topics", "Topics that are subscribed on the bus.", func() int64 { return int64(srv.hub.count()) }},
 	}
 	counters := []single{
@@ -46,6 +60,9 @@ func (srv *Server) RegisterMetrics(m metric.Meter) error {
 		{"phxgate.events", "Events from clients, by what the rule did with them.", "do", &s.events},
 		{"phxgate.deliver.decisions", "Decisions of rules' deliver, each for all members of equal inputs.", "outcome", &s.decisions},
 		{"phxgate.sockets.ended", "Sockets that ended, by cause.", "cause", &s.socketsEnded},
+		{"phxgate.admission.held", "What was beyond a limit and had to wait, handshakes and joins.", "what", &s.held},
+		{"phxgate.admission.handshakes.refused", "Handshakes refused with 503 for want of admission, by what was lacking.", "lacks", &s.turnedAway},
+		{"phxgate.admission.joins.refused", "Joins refused for want of admission, by what was lacking.", "lacks", &s.joinsTurnedAway},
 		{"phxgate.dropped", "What was dropped, by reason.", "reason", &s.dropped},
 	}
 	for _, g := range gauges {

@@ -56,7 +56,7 @@ func TestPresenceLeaves(t *testing.T) {
 			l.now = l.after(time.Second)
 			l.checkTime(ch.socket)
 		}},
-		{"drained", true, func(l *loop, _ *fakeBus, _ *channel) { l.closeAll(causeDrain) }},
+		{"drained", true, func(l *loop, _ *fakeBus, _ *channel) { l.closeAll() }},
 	} {
 		l, bus, p := newPresenceLoop(t, nil)
 		s := openSocket(l, keeping(), phx.V2)

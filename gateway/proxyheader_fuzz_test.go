@@ -20,7 +20,7 @@ func FuzzProxyHeader(f *testing.F) {
 	f.Add([]byte("PROXY UNKNOWN "+strings.Repeat("x", 200)+"\r\n"), uint16(107))
 	f.Add([]byte(localV2+"\x00\xff\xff"), uint16(15))
 	l := proxiedLoop(f)
-	l.srv.draining.Store(true) // a head that is good asks nobody
+	l.srv.shut.Store(true) // a head that is good asks nobody
 	f.Fuzz(func(t *testing.T, data []byte, cut uint16) {
 		if len(data) > 20_000 {
 			t.Skip()

@@ -211,7 +211,7 @@ func TestProxyHeaderNeverEnds(t *testing.T) {
 		t.Errorf("state %d after the time is over", late.state)
 	}
 	silent, silentTr := adoptFrom(l, proxyAddr)
-	l.closeAll(causeDrain)
+	l.closeAll()
 	if silent.state != gone || !silentTr.aborted || len(silentTr.written) > 0 {
 		t.Errorf("drained: state %d, written %q", silent.state, silentTr.written)
 	}

@@ -18,7 +18,7 @@ func (l *loop) feed(s *socket, data []byte) {
 		l.feedProxyHeader(s, data)
 	case handshaking:
 		l.feedHead(s, data)
-	case connecting:
+	case held, connecting:
 		// A client may not send before the 101; what it sends all the same is kept within the bound of a head and parsed afterwards.
 		if in := s.keep(l); len(in.buf)+len(data) > maxHead {
 			l.abort(s, causeHandshake)
@@ -178,6 +178,7 @@ func (l *loop) message(s *socket, op ws.OpCode, payload []byte, compressed bool)
 func (l *loop) forget(s *socket) {
 	if s.in != nil {
 		l.srv.inboundBytes.Add(-int64(s.in.accounted))
+		l.standDown(s)
 		s.in = nil
 	}
 }

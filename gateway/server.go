@@ -30,9 +30,18 @@ type Server struct {
 	started    time.Time
 	pages      *pages
 
-	open     atomic.Int64  // connections that are held, upgraded or not
-	next     atomic.Uint32 // which loop gets the next one
-	draining atomic.Bool   // no new sockets
+	open atomic.Int64  // connections that are held, upgraded or not
+	next atomic.Uint32 // which loop gets the next one
+	lag  lag
+
+	draining          atomic.Bool   // it goes away, and says so
+	shut              atomic.Bool   // no new sockets
+	closing           chan struct{} // closed by Close: a drain has no time left
+	closed            sync.Once
+	handshakes, joins *gate // joins: nil where they have no limits
+
+	pace  *rate.Limiter // of sockets that are closed one by one, but for a drain's, which has its own
+	fleet *fleet        // nil: alone
 
 	inboundBytes  atomic.Int64 // held by incomplete frames and messages
 	waitingBytes  atomic.Int64 // held by what waits at channels
@@ -66,8 +75,12 @@ func New(cfg Config, bus Bus, authorizer Authorizer) (*Server, error) {
 	srv := &Server{
 		cfg: cfg, log: cfg.Log, bus: bus, authorizer: authorizer, stats: newStats(), started: time.Now(),
 		hub: newHub(bus, cfg.TopicLinger), warnings: rate.NewLimiter(5, 20),
-		filters:     filterPool{most: runtime.GOMAXPROCS(0)},
 		recheckPace: rate.NewLimiter(rate.Limit(cfg.RechecksPerSecond), max(cfg.RechecksPerSecond/10, 1)),
+		filters:     filterPool{most: runtime.GOMAXPROCS(0)}, closing: make(chan struct{}), pace: rate.NewLimiter(rate.Limit(cfg.DrainRate), cfg.DrainRate/20+1),
+	}
+	srv.handshakes, srv.joins = srv.newGates()
+	if cfg.Fleet != nil {
+		srv.fleet = newFleet(srv)
 	}
 	srv.rules.Store(cfg.Rules)
 	for i := range cfg.Loops {
@@ -96,8 +109,11 @@ func (srv *Server) warn(msg string, args ...any) {
 // ID is the gateway id.
 func (srv *Server) ID() string { return srv.cfg.ID }
 
-// Draining reports whether the gateway takes no new sockets any more.
+// Draining reports whether the gateway goes away.
 func (srv *Server) Draining() bool { return srv.draining.Load() }
+
+// Close takes all time from a drain, one that is under way or that will be: sockets are closed at once.
+func (srv *Server) Close() { srv.closed.Do(func() { close(srv.closing) }) }
 
 // clock is the time since the server was made, never 0.
 func (srv *Server) clock() time.Duration { return time.Since(srv.started) + 1 }
@@ -105,8 +121,8 @@ func (srv *Server) clock() time.Duration { return time.Since(srv.started) + 1 }
 // tick is the loops' time.
 func (srv *Server) tick() tick { return tick(srv.clock()/tickLength) + 1 }
 
-// Serve accepts sockets on ln until ctx ends, then drains: no new sockets, every socket closed with 1012. It returns when all sockets are gone
-// or drainTimeout has passed, and everything it started has ended. An error means that the listener failed; the sockets were drained all the same. A Server serves once.
+// Serve accepts sockets on ln until ctx ends, then drains (drain.go). It returns when all sockets are gone or drainTimeout has passed since ctx ended, and everything it
+// started has ended. An error means that the listener failed; the sockets were drained all the same. A Server serves once.
 func (srv *Server) Serve(ctx context.Context, ln net.Listener, drainTimeout time.Duration) error {
 	var loops, helpers sync.WaitGroup
 	for _, l := range srv.loops {
@@ -114,33 +130,31 @@ func (srv *Server) Serve(ctx context.Context, ln net.Listener, drainTimeout time
 	}
 	helping, stopHelping := context.WithCancel(context.Background())
 	helpers.Go(func() { srv.keepTime(helping) })
+	helpers.Go(func() { srv.handshakes.run(helping) })
+	if srv.joins != nil {
+		helpers.Go(func() { srv.joins.run(helping) })
+	}
 	srv.pages = newPages(ln.Addr())
 	var web *http.Server
 	if srv.cfg.Handler != nil {
 		web = &http.Server{Handler: srv.cfg.Handler, ReadHeaderTimeout: headTimeout, IdleTimeout: time.Minute, ErrorLog: slog.NewLogLogger(srv.log.Handler(), slog.LevelDebug)}
 		helpers.Go(func() { _ = web.Serve(srv.pages) })
 	}
-	err := srv.acceptAll(ctx, ln)
-	srv.draining.Store(true)
+	accepting, stopAccepting := context.WithCancel(context.Background())
+	drainBy := make(chan time.Time, 1)
+	helpers.Go(func() {
+		defer stopAccepting()
+		select {
+		case <-ctx.Done():
+		case <-accepting.Done(): // the listener failed
+		}
+		drainBy <- time.Now().Add(drainTimeout)
+		srv.announceDrain(accepting.Done())
+	})
+	err := srv.acceptAll(accepting, ln)
+	stopAccepting()
 	ln.Close()
-	began := time.Now()
-	if srv.cfg.Presence != nil {
-		srv.cfg.Presence.Drain(drainTimeout / 2)
-	}
-	srv.drain(max(drainTimeout-time.Since(began), 0))
-	for _, l := range srv.loops {
-		l.mailbox.post(mailFunc(func(l *loop) {
-			for _, s := range l.slots {
-				if s != nil {
-					l.abort(s, causeDrain)
-				}
-			}
-			for ch := range l.draining {
-				l.endChannel(ch, ch.more.reason)
-			}
-			l.stopping = true
-		}))
-	}
+	srv.drain(<-drainBy)
 	loops.Wait()
 	if web != nil {
 		web.Close()
@@ -148,43 +162,11 @@ func (srv *Server) Serve(ctx context.Context, ln net.Listener, drainTimeout time
 	srv.pages.Close()
 	stopHelping()
 	helpers.Wait()
+	if srv.fleet != nil {
+		srv.fleet.announce(Gone)
+	}
 	srv.streams.Wait()
 	return err
-}
-
-// drain closes every socket and waits until they are gone and their events handed over, within the timeout.
-func (srv *Server) drain(timeout time.Duration) {
-	deadline := time.NewTimer(timeout)
-	defer deadline.Stop()
-	for _, l := range srv.loops {
-		l.mailbox.post(mailFunc(func(l *loop) { l.closeAll(causeDrain) }))
-	}
-	poll := time.NewTicker(20 * time.Millisecond)
-	defer poll.Stop()
-	for {
-		// What a loop still has is asked of the loop.
-		var busy atomic.Bool
-		var asked sync.WaitGroup
-		for _, l := range srv.loops {
-			asked.Add(1)
-			l.mailbox.post(mailFunc(func(l *loop) {
-				if len(l.draining) > 0 {
-					busy.Store(true)
-				}
-				asked.Done()
-			}))
-		}
-		asked.Wait()
-		if srv.open.Load() == 0 && !busy.Load() {
-			return
-		}
-		select {
-		case <-deadline.C:
-			srv.log.Warn("drain timeout: sockets are aborted", "sockets", srv.open.Load())
-			return
-		case <-poll.C:
-		}
-	}
 }
 
 // keepTime moves the loops' time on and ends topics that lingered.
@@ -199,10 +181,18 @@ func (srv *Server) keepTime(ctx context.Context) {
 		case now := <-t.C:
 			for _, l := range srv.loops {
 				l.mailbox.post(tickMail(srv.tick()))
+				l.mailbox.post(lagMail(now))
 			}
 			if now.Sub(swept) >= time.Second {
 				swept = now
 				srv.hub.sweep(now)
+				srv.handshakes.sweep()
+				if srv.joins != nil {
+					srv.joins.sweep()
+				}
+			}
+			if srv.fleet != nil {
+				srv.fleet.tick(now)
 			}
 		}
 	}

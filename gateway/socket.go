@@ -25,10 +25,10 @@ const sendBuffer = 128 << 10
 
 // socketState is where a socket is in its life.
 //
-//	introducing ──PROXY header──▶ handshaking ──head──▶ connecting ──allowed──▶ open ──close frame out──▶ closing ──▶ gone
-//	                                   └──────────refused──┴────────────────────────────────────────────▶ closing          any ──abort──▶ gone
+//	introducing ──PROXY header──▶ handshaking ──head──▶ held ──admitted──▶ connecting ──allowed──▶ open ──close frame out──▶ closing ──▶ gone
+//	                                   └─────refused────┴────────────────────┴─────────────────────────────────────────────▶ closing          any ──abort──▶ gone
 //
-// A connection begins as introducing if a PROXY header must come first, else as handshaking.
+// A connection begins as introducing if a PROXY header must come first, else as handshaking. held is passed over where nothing need be waited for (admission.go).
 //
 // closing: a close frame (or the answer that refuses the handshake) is on its way; the client's bytes are read and thrown away until its
 // side ends or the deadline passes, since closing with unread bytes would reset the connection and could destroy the last frame.
@@ -40,6 +40,7 @@ type socketState uint8
 const (
 	introducing socketState = iota // a trusted proxy has yet to say whom it speaks for
 	handshaking                    // the request head is not complete
+	held                           // the request waits for its turn
 	connecting                     // the connect is being decided
 	open                           // upgraded
 	closing
@@ -58,6 +59,7 @@ type socket struct {
 	state        socketState
 	watchesWrite bool
 	isDirty      bool  // in loop.dirty
+	counted      bool  // among its address's connections
 	doom         cause // why it ends at the end of this turn; causeNone: it does not
 	serializer   phx.Serializer
 	deflates     bool     // permessage-deflate was agreed on
@@ -72,6 +74,7 @@ type socket struct {
 	nextSameID *socket
 	assigns    []byte // JSON object in ASCII, nil for none
 	expires    tick   // 0: never
+	retires    tick   // when it is too old; 0: never
 
 	// channels
 	channels []*channel

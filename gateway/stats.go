@@ -21,6 +21,7 @@ type stats struct {
 	deliveries         counter
 	gapRejoins         counter
 	topicGaps          counter
+	drained            counter  // sockets that were open when the drain began
 	socketsEnded       labelled // by cause
 	connects           labelled // by outcome
 	joins              labelled // by outcome
@@ -28,6 +29,9 @@ type stats struct {
 	events             labelled // by what the rule said
 	decisions          labelled // of rules' deliver, by outcome
 	dropped            labelled // by reason
+	held               labelled // that had to wait for admission, by what they are
+	turnedAway         labelled // handshakes, by what they lacked
+	joinsTurnedAway    labelled // the same of joins
 }
 
 // labelled is a counter for each value of one label.
@@ -86,6 +90,12 @@ const (
 	droppedConflated           // a broadcast that waited for a slow socket, and that a later one took the place of
 )
 
+// What waits for admission.
+const (
+	heldHandshakes = iota
+	heldJoins
+)
+
 // What a rule's deliver decided.
 const (
 	decisionDelivered = iota
@@ -103,6 +113,8 @@ func newStats() *stats {
 		rechecks:     newLabelled("allowed", "refused", "unanswered", "ended"),
 		dropped: newLabelled("stale_join_ref", "overloaded", "binary_to_v1", "binary_field", "no_channel", "bad_reply", "assigns_too_large",
 			"drain_timeout", "joined_not_published", "left_not_published", "topic_full", "deliver_failed", "slow", "conflated"),
+		held:       newLabelled("handshake", "join"),
+		turnedAway: newLabelled(lackNames[:]...), joinsTurnedAway: newLabelled(lackNames[:]...),
 		decisions: newLabelled("delivered", "replaced", "withheld", "failed"),
 	}
 }

@@ -104,7 +104,7 @@ func (b *Bus) Start(inbox gateway.Inbox) error {
 
 // subscribeFixed makes the subscriptions that a gateway always has.
 func (b *Bus) subscribeFixed(nc *natsgo.Conn) error {
-	fixed := []string{b.subjects.ChannelsOf(b.gatewayID), b.subjects.AllSockets(), b.subjects.Rechecks(), b.requests.prefix + "*"}
+	fixed := []string{b.subjects.ChannelsOf(b.gatewayID), b.subjects.AllSockets(), b.subjects.Rechecks(), b.subjects.AllGateways(), b.requests.prefix + "*"}
 	for _, subject := range append(fixed, b.presenceSubjects()...) {
 		if _, err := nc.ChanSubscribe(subject, b.msgs); err != nil {
 			return fmt.Errorf("subscribe %s: %w", subject, err)

@@ -29,6 +29,7 @@ const (
 	dropNotPublished            // the connection broke before a message went out
 	dropInboxFull               // more bytes waited than the inbox holds
 	dropTopicFull               // more bytes of one topic waited than may
+	dropAnnouncement            // a gateway's word about itself that makes no sense
 	numDropReasons
 )
 
@@ -36,7 +37,7 @@ var dropTexts = [numDropReasons]string{
 	dropNone: "none", dropNotUTF8: "not UTF-8", dropNotJSON: "not JSON", dropNotObject: "payload is not an object", dropTooDeep: "more than 1000 levels deep",
 	dropNoEvent: "no event", dropLongEvent: "event longer than 255 bytes", dropReserved: "event name begins with phx_", dropHeader: "bad header",
 	dropNoChannel: "bad id in subject", dropAction: "bad Phx-Action", dropMeaningless: "no Phx-Event, no reply, no Phx-Action", dropAnswer: "bad reply",
-	dropLateAnswer: "late answer", dropNotPublished: "not published", dropInboxFull: "inbox full", dropTopicFull: "topic full",
+	dropLateAnswer: "late answer", dropNotPublished: "not published", dropInboxFull: "inbox full", dropTopicFull: "topic full", dropAnnouncement: "bad announcement",
 }
 
 func (r dropReason) String() string { return dropTexts[r] }

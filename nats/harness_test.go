@@ -2,6 +2,7 @@ package nats
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"sync"
 	"testing"
@@ -60,6 +61,10 @@ func (r *recorder) Refused(topics []string) {
 
 func (r *recorder) GapOf(topic string) { r.note("gap of " + topic) }
 func (r *recorder) Full(string) bool   { return false }
+
+func (r *recorder) Announced(s *gateway.Status) {
+	r.note(fmt.Sprintf("gateway %s %s: %d sockets, %d channels, %d topics, %v behind, %s, at %s", s.ID, s.Version, s.Sockets, s.Channels, s.Topics, s.Lag, s.State, s.NATS))
+}
 
 // count is how often a line was noted.
 func (r *recorder) count(line string) (n int) {

@@ -205,5 +205,7 @@ func (b *Bus) receive(a arrival) {
 		b.socket(m)
 	case strings.HasPrefix(subject, b.subjects.rechecks):
 		b.recheck(m)
+	case strings.HasPrefix(subject, b.subjects.gateway):
+		b.announced(m)
 	}
 }

@@ -36,6 +36,7 @@ type Link struct {
 	everUp     atomic.Bool  // was connected once
 	downSince  atomic.Int64 // unix nanoseconds; 0 while up
 	maxPayload atomic.Int64 // bytes of a message with its headers
+	server     atomic.Value // string: name of the server it is, or was last, connected to
 
 	tooOld  atomic.Pointer[error] // what is wrong with the server of this connection; nil: nothing
 	failure atomic.Pointer[error] // why the last attempt to connect failed; nil: none did since the link was up
@@ -132,6 +133,7 @@ const redialWait = 500 * time.Millisecond
 func (l *Link) connected(nc *natsgo.Conn, again bool) {
 	again = again || l.everUp.Load()
 	l.maxPayload.Store(nc.MaxPayload())
+	l.server.Store(nc.ConnectedServerName())
 	l.checkServer(nc.ConnectedServerVersion(), nc.ConnectedAddr())
 	l.failure.Store(nil)
 	l.told.clear()

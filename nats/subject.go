@@ -151,6 +151,7 @@ type Subjects struct {
 	joined  string
 	left    string
 	probe   string
+	gateway string
 
 	gatewayLost   string
 	dropped       string
@@ -176,6 +177,7 @@ func NewSubjects(prefix string) (Subjects, error) {
 		joined:        prefix + ".joined.",
 		left:          prefix + ".left.",
 		probe:         prefix + ".fleet.probe.",
+		gateway:       prefix + ".fleet.gateway.",
 		gatewayLost:   prefix + ".gateway.lost",
 		dropped:       prefix + ".dropped",
 		authzConnect:  prefix + ".authz.connect",
@@ -242,6 +244,12 @@ func (s Subjects) AllSockets() string { return s.socket + "*" }
 
 // Probe returns the subject of a gateway's probes of one NATS server; only that gateway uses it.
 func (s Subjects) Probe(gatewayID, server string) string { return s.probe + gatewayID + "." + server }
+
+// Gateway returns the subject on which a gateway tells of itself.
+func (s Subjects) Gateway(gatewayID string) string { return s.gateway + gatewayID }
+
+// AllGateways returns the wildcard subject of what every gateway tells of itself.
+func (s Subjects) AllGateways() string { return s.gateway + "*" }
 
 // GatewayLost returns the subject that tells of a gateway that died.
 func (s Subjects) GatewayLost() string { return s.gatewayLost }

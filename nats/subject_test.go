@@ -219,7 +219,7 @@ func TestSubjectLength(t *testing.T) {
 		}
 		for _, subject := range []string{
 			s.Topic(topic), s.Event(worst, topic), s.Joined(topic), s.Left(topic), s.Socket(worst), s.Channel(channel),
-			s.ChannelsOf(strings.Repeat("g", 255)), s.AllSockets(), s.GatewayLost(), s.Dropped(), s.AuthzConnect(), s.AuthzJoin(), s.AuthzJoins(), s.RecheckTopic(topic), s.RecheckSocket(worst),
+			s.ChannelsOf(strings.Repeat("g", 255)), s.AllSockets(), s.Gateway(strings.Repeat("g", 64)), s.AllGateways(), s.GatewayLost(), s.Dropped(), s.AuthzConnect(), s.AuthzJoin(), s.AuthzJoins(), s.RecheckTopic(topic), s.RecheckSocket(worst),
 		} {
 			if len(subject) > maxSubject {
 				t.Errorf("%d bytes: %.80s…", len(subject), subject)

@@ -53,7 +53,7 @@ type config struct {
 	PhxKeyLength     settings.Count `env:"PHX_TOKEN_KEY_LENGTH" help:"they are signed with this option key_length" none:"32"`
 	PhxKeyDigest     string         `env:"PHX_TOKEN_KEY_DIGEST" help:"they are signed with this option key_digest: sha256, sha384 or sha512" none:"sha256"`
 
-	MaxConnections       settings.Count `env:"MAX_CONNECTIONS" help:"more: 503 before the upgrade" none:"what the descriptor limit allows"`
+	MaxConnections       settings.Count `env:"MAX_CONNECTIONS" help:"more: held for up to 2 s, then 503 before the upgrade" none:"what the descriptor limit allows"`
 	MaxFrameBytes        settings.Count `env:"MAX_FRAME_BYTES" envDefault:"1048576" shown:"1 MiB" help:"a message larger, fragments together, is closed with 1009"`
 	InboundBytesTotal    settings.Count `env:"INBOUND_BYTES_TOTAL" envDefault:"268435456" shown:"256 MiB" help:"of messages that are not complete yet; beyond it the largest are closed with 1009"`
 	InboxBytes           settings.Count `env:"NATS_INBOX_BYTES" envDefault:"67108864" shown:"64 MiB" help:"of messages from NATS that may wait to be handled; beyond it they are dropped, and every topic has a gap"`
@@ -62,11 +62,21 @@ type config struct {
 	OutboundBytesTotal   settings.Count `env:"OUTBOUND_BYTES_TOTAL" envDefault:"268435456" shown:"256 MiB" help:"that may wait for all sockets, what they share counted once; beyond it those with the most waiting are aborted"`
 	MaxChannelsPerSocket settings.Count `env:"MAX_CHANNELS_PER_SOCKET" envDefault:"100" help:"joins that are under way count"`
 
-	RechecksPerSecond settings.Count `env:"AUTHZ_RECHECKS_PER_SECOND" envDefault:"1000" help:"joined channels that phx.authz.recheck makes the gateway ask about anew; the rest waits"`
+	RechecksPerSecond        settings.Count `env:"AUTHZ_RECHECKS_PER_SECOND" envDefault:"1000" help:"joined channels that phx.authz.recheck makes the gateway ask about anew; the rest waits"`
+	UpgradesPerSecond        settings.Count `env:"GATEWAY_UPGRADES_PER_SECOND" help:"connects let through in a second; more are held for up to 2 s, then refused with 503 and Retry-After" none:"none: no limit"`
+	AddressUpgradesPerSecond settings.Count `env:"ADDRESS_UPGRADES_PER_SECOND" help:"the same from one client address (TRUSTED_PROXIES counts; IPv6: one /64)" none:"none: no limit"`
+	AddressConnections       settings.Count `env:"ADDRESS_CONNECTIONS" help:"connections of one client address; more are held and refused as above" none:"none: no limit"`
+	JoinsPerSecond           settings.Count `env:"GATEWAY_JOINS_PER_SECOND" help:"joins decided in a second; more wait for up to 5 s, beyond which they are refused as overloaded" none:"none: no limit"`
+	AddressJoinsPerSecond    settings.Count `env:"ADDRESS_JOINS_PER_SECOND" help:"the same from one client address; refused as rate limited" none:"none: no limit"`
 
 	IdleTimeout  settings.Duration `env:"IDLE_TIMEOUT" envDefault:"60s" help:"no frame from the client for so long: closed"`
 	AuthzTimeout settings.Duration `env:"AUTHZ_TIMEOUT" envDefault:"5s" help:"for connect and join"`
 	DrainTimeout settings.Duration `env:"DRAIN_TIMEOUT" envDefault:"30s" help:"how long SIGTERM may take"`
+	DrainDelay   settings.Pause    `env:"DRAIN_DELAY" envDefault:"0s" help:"how long after SIGTERM, not ready any more, new sockets are still taken, for load balancers that hear of it late"`
+	DrainSpread  settings.Duration `env:"DRAIN_SPREAD" help:"over how long sockets are closed then, evenly and in random order; longer where DRAIN_RATE asks for it, shorter for a few" none:"half of DRAIN_TIMEOUT"`
+	DrainRate    settings.Count    `env:"DRAIN_RATE" envDefault:"500" help:"sockets closed in a second at most, in a drain, for their age or to shed them"`
+	MaxAge       settings.Duration `env:"MAX_CONNECTION_AGE" help:"a socket becomes at most so old; the last quarter is jitter" none:"none"`
+	Shed         settings.Percent  `env:"SHED_TOLERANCE" help:"by how much a gateway may be above its fleet's mean number of sockets before it sheds them, such as 20%" none:"none: never"`
 	ReadyGrace   settings.Duration `env:"READY_GRACE" envDefault:"5s" help:"a NATS hiccup shorter than this does not make a fleet unready"`
 	Linger       settings.Pause    `env:"PRESENCE_LINGER" envDefault:"10s" help:"how long a presence stays whose channel the gateway ended for no fault of its user; 0s: no linger"`
 	GapSpread    settings.Duration `env:"GAP_SPREAD" envDefault:"3s" help:"over how long channels are told to rejoin after a gap"`
@@ -103,6 +113,8 @@ func load(environ map[string]string) (*config, error) {
 	bad(c.GatewayID != "" && !regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`).MatchString(c.GatewayID), "GATEWAY_ID: %q: want at most 64 characters A-Z a-z 0-9 - _", c.GatewayID)
 	bad(!slices.Contains([]string{"authz", "jwt", "phoenix_token", "allow"}, c.ConnectAuth), "CONNECT_AUTH: %q is none of authz, jwt, phoenix_token, allow", c.ConnectAuth)
 	bad(bool(c.ProxyProtocol) && len(c.Proxies) == 0, "PROXY_PROTOCOL: true, and TRUSTED_PROXIES: not set: nobody's PROXY header would be believed")
+	bad(time.Duration(c.DrainDelay) >= time.Duration(c.DrainTimeout), "DRAIN_DELAY: %v is not less than DRAIN_TIMEOUT, %v", time.Duration(c.DrainDelay), time.Duration(c.DrainTimeout))
+	bad(c.DrainSpread > c.DrainTimeout, "DRAIN_SPREAD: %v is more than DRAIN_TIMEOUT, %v", time.Duration(c.DrainSpread), time.Duration(c.DrainTimeout))
 	_, err := c.apiTokens(slog.New(slog.DiscardHandler))
 	errs = append(errs, c.loadJWT(), c.loadPhoenixToken(), err)
 	if c.ChannelsFile == "" {
@@ -112,6 +124,9 @@ func load(environ map[string]string) (*config, error) {
 	}
 	if c.MaxConnections == 0 {
 		c.MaxConnections = settings.Count(maxConnections())
+	}
+	if c.DrainSpread == 0 {
+		c.DrainSpread = c.DrainTimeout / 2
 	}
 	return c, errors.Join(errs...)
 }
@@ -148,8 +163,12 @@ func (c *config) gatewayConfig() gateway.Config {
 	g.MaxConnections, g.MaxFrameBytes, g.InboundBytesTotal = int(c.MaxConnections), int(c.MaxFrameBytes), int(c.InboundBytesTotal)
 	g.Compress = c.Compress
 	g.OutboundBytesTotal = int(c.OutboundBytesTotal)
+	g.UpgradesPerSecond, g.AddressUpgradesPerSecond, g.AddressConnections = int(c.UpgradesPerSecond), int(c.AddressUpgradesPerSecond), int(c.AddressConnections)
+	g.JoinsPerSecond, g.AddressJoinsPerSecond = int(c.JoinsPerSecond), int(c.AddressJoinsPerSecond)
 	g.OutboundBytes, g.MaxChannelsPerSocket = int(c.OutboundBytes), int(c.MaxChannelsPerSocket)
 	g.RechecksPerSecond = int(c.RechecksPerSecond)
+	g.DrainDelay, g.DrainSpread, g.DrainRate = time.Duration(c.DrainDelay), time.Duration(c.DrainSpread), int(c.DrainRate)
+	g.MaxAge, g.ShedTolerance, g.Version = time.Duration(c.MaxAge), float64(c.Shed), version()
 	return g
 }
 

@@ -10,11 +10,9 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"github.com/phxgate/phxgate/gateway/rules"
 	"github.com/phxgate/phxgate/internal/chatpage"
@@ -54,16 +52,15 @@ func dev(args []string) int {
 		fmt.Fprintln(os.Stderr, "gateway dev: --gateways wants 1 to 16, and there are no other arguments")
 		return 2
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
-	defer stop()
-	if err := runDev(ctx, *gateways, *data, *authz); err != nil {
+	ctx, now := untilSignals()
+	if err := runDev(ctx, now, *gateways, *data, *authz); err != nil {
 		fmt.Fprintln(os.Stderr, "gateway dev:", err)
 		return 1
 	}
 	return 0
 }
 
-func runDev(ctx context.Context, gateways int, data string, authz bool) error {
+func runDev(ctx, now context.Context, gateways int, data string, authz bool) error {
 	s, log, err := devConfig(data)
 	if err != nil {
 		return err
@@ -93,7 +90,7 @@ func runDev(ctx context.Context, gateways int, data string, authz bool) error {
 	if gateways > 1 {
 		return runDevFleet(ctx, gateways, s, log)
 	}
-	return runGateway(ctx, s, log, devPages(nil))
+	return runGateway(ctx, now, s, log, devPages(nil))
 }
 
 // devConfig reads the environment; the rules are the built-in ones unless CHANNELS_FILE is set.
@@ -114,6 +111,9 @@ func devConfig(data string) (*config, *slog.Logger, error) {
 	s, err := load(environ)
 	if err != nil {
 		return nil, nil, err
+	}
+	if environ["DRAIN_SPREAD"] == "" {
+		s.DrainSpread = 1 // whoever stops it waits for it
 	}
 	if own {
 		if s.rules, err = rules.Parse("dev.yaml", devRules); err != nil {

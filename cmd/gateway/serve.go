@@ -33,21 +33,20 @@ func serve() int {
 		return 1
 	}
 	log := settings.NewLogger(s.LogLevel)
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
-	defer stop()
+	ctx, now := untilSignals()
 	pages := childPages()
 	if pages != nil {
 		ctx = untilParentEnds(ctx)
 	}
-	if err := runGateway(ctx, s, log, pages); err != nil {
+	if err := runGateway(ctx, now, s, log, pages); err != nil {
 		log.Error("gateway", "err", err)
 		return 1
 	}
 	return 0
 }
 
-// runGateway builds a gateway of the settings, runs it until ctx ends, and drains it. pages serves paths that are no sockets; nil: 404.
-func runGateway(ctx context.Context, s *config, log *slog.Logger, pages http.Handler) error {
+// runGateway builds a gateway of the settings, runs it until ctx ends, and drains it, until now ends. pages serves paths that are no sockets; nil: 404.
+func runGateway(ctx, now context.Context, s *config, log *slog.Logger, pages http.Handler) error {
 	if s.GatewayID == "" {
 		s.GatewayID = gatewayID(strings.ToLower(rand.Text()[:8]))
 	}
@@ -85,7 +84,7 @@ func runGateway(ctx context.Context, s *config, log *slog.Logger, pages http.Han
 		authorizer = &tokenAuthorizer{Authorizer: authorizer, tokens: tokens, asks: s.ConnectAuth == "authz"}
 	}
 	cfg := s.gatewayConfig()
-	cfg.Log, cfg.Handler = log, pages
+	cfg.Log, cfg.Handler, cfg.Fleet = log, pages, bus
 	tracker := presence.NewTracker(presence.TrackerConfig{Gateway: s.GatewayID, Linger: time.Duration(s.Linger), Log: log}, bus.Presence())
 	cfg.Presence = tracker
 	bus.SetPresence(tracker)
@@ -120,9 +119,14 @@ func runGateway(ctx context.Context, s *config, log *slog.Logger, pages http.Han
 		side.Go(func() error { tokens.Run(adminCtx); return nil })
 	}
 
+	stopHurry := context.AfterFunc(now, srv.Close)
+	defer stopHurry()
 	// A part of the drain time is kept for publishing the last messages.
 	forBus := min(time.Duration(s.DrainTimeout)/5, time.Second)
 	serveErr := srv.Serve(ctx, ln, time.Duration(s.DrainTimeout)-forBus)
+	if now.Err() != nil {
+		forBus = min(forBus, hurry/4)
+	}
 	rest, cancel := context.WithTimeout(context.Background(), forBus)
 	defer cancel()
 	tracker.Depart(rest)

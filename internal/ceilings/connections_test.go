@@ -10,16 +10,16 @@ import (
 	"testing"
 )
 
-// maxConnections: twice as many connections as MAX_CONNECTIONS. Those beyond it are told 503 before the upgrade, or, where very many come at once, closed; when some go
+// maxConnections: more connections than MAX_CONNECTIONS. Those beyond it are held and then told 503 before the upgrade, or, where very many come at once, closed; when some go
 // there is room again.
 func maxConnections(t *testing.T, c *ceilings) {
 	limit := sized(8000)
 	a := c.arena(t, "MAX_CONNECTIONS", fmt.Sprintf("MAX_CONNECTIONS=%d", limit))
 	held := dial(t, a.addr, limit-healthyMembers, 0)
-	refused := 0
-	a.press(2*limit, func() {
-		for refused < limit {
-			n := min(wave/2, limit-refused)
+	refused, more := 0, 4*wave // each wave waits for as long as it is held
+	a.press(limit+more, func() {
+		for refused < more {
+			n := min(wave/2, more-refused)
 			beyond := connect(t, a.addr, n, 0)
 			beyond.exchange(t, func(int) []byte { return []byte(upgradeRequest) }, func(i int, s sock) error {
 				status, err := s.status()

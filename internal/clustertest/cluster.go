@@ -118,7 +118,7 @@ func (c *Cluster) start(i int) *Gateway {
 		authorizer = gateway.AllowConnects{Authorizer: authorizer}
 	}
 	tracker := presence.NewTracker(presence.TrackerConfig{Gateway: cfg.ID, Linger: c.opts.Linger, Log: log}, bus.Presence())
-	cfg.Presence = tracker
+	cfg.Presence, cfg.Fleet = tracker, bus
 	bus.SetPresence(tracker)
 	srv, err := gateway.New(cfg, bus, authorizer)
 	must(err)

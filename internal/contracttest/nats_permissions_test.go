@@ -149,12 +149,12 @@ func TestNATSPermissionsRefuse(t *testing.T) {
 	}{
 		{
 			name: "gateway",
-			publish: []string{"phx.topic.other.x", "phx.event.ping.a", "phx.joined.a", "phx.left.a", "phx.dropped", "phx.authz.join", "phx.authz.joins", "phx.fleet.probe.g.1",
+			publish: []string{"phx.topic.other.x", "phx.event.ping.a", "phx.joined.a", "phx.left.a", "phx.dropped", "phx.authz.join", "phx.authz.joins", "phx.fleet.probe.g.1", "phx.fleet.gateway.g",
 				"$KV.phx_presence.g=1.1.a", "phx.presence.check.1", "phx.presence.hello"},
 			// A trailing * in a subscribe list permits > too.
-			subscribe: []string{"phx.topic.other.x", "phx.channel.g.>", "phx.socket.*", "phx.socket.>", "phx.authz.recheck.>", "_INBOX.phxgate.g.r.*", "phx.fleet.probe.g.1",
+			subscribe: []string{"phx.topic.other.x", "phx.channel.g.>", "phx.socket.*", "phx.socket.>", "phx.authz.recheck.>", "_INBOX.phxgate.g.r.*", "phx.fleet.probe.g.1", "phx.fleet.gateway.*",
 				"phx.presence.gateway.g", "phx.presence.sync"},
-			refusedToPublish: []string{"phx.channel.a.b.c", "phx.socket.a", "phx.gateway.lost", "_INBOX.phxgate.g.r.1", "_INBOX.a", "$JS.API.INFO", "$JS.API.STREAM.PURGE.KV_phx_presence",
+			refusedToPublish: []string{"phx.channel.a.b.c", "phx.socket.a", "phx.fleet.gateway.g.x", "phx.gateway.lost", "_INBOX.phxgate.g.r.1", "_INBOX.a", "$JS.API.INFO", "$JS.API.STREAM.PURGE.KV_phx_presence",
 				"phx.presence.sync", "phx.presence.gateway.g", "phx.presence.update.a", "$KV.other.a", "phx.authz.recheck.topic.a"},
 			refusedToSubscribe: []string{"phx.event.>", "phx.authz.connect", "phx.authz.joins", "phx.>", "phx.presence.log.>", "phx.presence.check.*", "_INBOX.>", ">"},
 		},
@@ -170,7 +170,7 @@ func TestNATSPermissionsRefuse(t *testing.T) {
 			publish:   []string{"phx.topic.room.1", "phx.channel.a.b.c", "phx.socket.a", "phx.authz.recheck.topic.room.1", "phx.authz.recheck.socket.a", "phx.presence.list.room.1", "phx.presence.update.room.1"},
 			subscribe: []string{"_INBOX.backend.>", "phx.event.*.room.>", "phx.event.ping.room.1", "phx.topic.room.>", "phx.joined.room.>", "phx.left.room.>", "phx.gateway.lost"},
 			refusedToPublish: []string{"phx.topic.other.x", "phx.topic.room", "phx.authz.join", "phx.authz.joins", "phx.authz.connect", "phx.authz.recheck.topic.other.x", "phx.event.ping.room.1", "phx.joined.room.1",
-				"phx.left.room.1", "phx.gateway.lost", "phx.dropped", "_INBOX.phxgate.g.r.1", "phx.fleet.probe.g.1", "phx.channel.a", "$JS.API.INFO"},
+				"phx.left.room.1", "phx.gateway.lost", "phx.dropped", "phx.fleet.gateway.g", "_INBOX.phxgate.g.r.1", "phx.fleet.probe.g.1", "phx.channel.a", "$JS.API.INFO"},
 			refusedToSubscribe: []string{"phx.event.>", "phx.event.ping.other.>", "phx.event.*.*.>", "phx.topic.>", "phx.topic.*.1", "phx.joined.>", "phx.channel.>",
 				"phx.authz.join", "_INBOX.phxgate.>", "_INBOX.>"},
 		},

@@ -62,6 +62,16 @@ var variables = []struct{ name, def string }{
 	{"AUTHZ_RECHECKS_PER_SECOND", "1000"},
 	{"DRAIN_TIMEOUT", "30s"},
 	{"READY_GRACE", "5s"},
+	{"DRAIN_DELAY", "0s"},
+	{"DRAIN_SPREAD", "half of DRAIN_TIMEOUT"},
+	{"DRAIN_RATE", "500"},
+	{"MAX_CONNECTION_AGE", "none"},
+	{"SHED_TOLERANCE", "none"},
+	{"GATEWAY_UPGRADES_PER_SECOND", "none"},
+	{"ADDRESS_UPGRADES_PER_SECOND", "none"},
+	{"ADDRESS_CONNECTIONS", "none"},
+	{"GATEWAY_JOINS_PER_SECOND", "none"},
+	{"ADDRESS_JOINS_PER_SECOND", "none"},
 }
 
 func TestHelp(t *testing.T) {
@@ -116,6 +126,9 @@ func TestBadSettings(t *testing.T) {
 		"MAX_CHANNELS_PER_SOCKET=0", "MAX_CHANNELS_PER_SOCKET=x",
 		"IDLE_TIMEOUT=60", "IDLE_TIMEOUT=0s", "IDLE_TIMEOUT=-1s", "IDLE_TIMEOUT=0",
 		"AUTHZ_TIMEOUT=5", "AUTHZ_TIMEOUT=0s", "DRAIN_TIMEOUT=0s", "DRAIN_TIMEOUT=soon", "READY_GRACE=0s", "READY_GRACE=5",
+		"DRAIN_DELAY=-1s", "DRAIN_DELAY=5", "DRAIN_DELAY=30s", "DRAIN_SPREAD=0s", "DRAIN_SPREAD=31s", "DRAIN_RATE=0", "DRAIN_RATE=0.5",
+		"GATEWAY_UPGRADES_PER_SECOND=0", "ADDRESS_UPGRADES_PER_SECOND=0.5", "ADDRESS_CONNECTIONS=-1", "GATEWAY_JOINS_PER_SECOND=many", "ADDRESS_JOINS_PER_SECOND=0",
+		"MAX_CONNECTION_AGE=0s", "MAX_CONNECTION_AGE=1d", "SHED_TOLERANCE=20", "SHED_TOLERANCE=0%", "SHED_TOLERANCE=0.2", "SHED_TOLERANCE=-5%",
 	} {
 		// A space belongs to the value unless a name follows it.
 		given := regexp.MustCompile(` ([A-Z_]+=)`).ReplaceAllString(settings, "\n$1")

@@ -32,7 +32,7 @@ func testRecovery(t *testing.T, version string) {
 	url := phxtest.StartNATS(t)
 	startService(t, url, "phx")
 	backend := dialNATS(t, url)
-	f := startFleet(t, url)
+	f := startFleet(t, url, recoveryRules)
 	topics := []string{"room:one", "room:two"}
 	ends := []struct {
 		signal syscall.Signal
@@ -87,14 +87,14 @@ type fleet struct {
 	ports    map[string]int      // by gateway id: the clients' port; the one above is the admin's
 }
 
-func startFleet(t *testing.T, natsURL string) *fleet {
+func startFleet(t *testing.T, natsURL, rules string, settings ...string) *fleet {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "channels.yaml")
-	if err := os.WriteFile(file, []byte(recoveryRules), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(rules), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	f := &fleet{
-		t: t, settings: []string{"NATS_URL=" + natsURL, "CHANNELS_FILE=" + file},
+		t: t, settings: append(settings, "NATS_URL="+natsURL, "CHANNELS_FILE="+file),
 		members: make(map[string]*process), ports: make(map[string]int),
 	}
 	var backends []string

@@ -50,6 +50,10 @@ func runScript(t *testing.T, name string, target any, limit time.Duration) *scri
 	s.cmd.Dir, s.cmd.Stderr = jsDir, &s.stderr
 	s.cmd.Cancel = func() error { return s.cmd.Process.Signal(syscall.SIGTERM) } // upon which a browser is closed
 	s.cmd.WaitDelay = 5 * time.Second                                            // to SIGKILL
+	if s.stdin, err = s.cmd.StdinPipe(); err != nil {
+		cancel()
+		t.Fatal(err)
+	}
 	stdout, err := s.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -81,6 +85,14 @@ func runScript(t *testing.T, name string, target any, limit time.Duration) *scri
 		}
 	}()
 	return s
+}
+
+// tell writes a line for the script to read.
+func (s *script) tell(line string) {
+	s.t.Helper()
+	if _, err := io.WriteString(s.stdin, line+"\n"); err != nil {
+		s.t.Errorf("tell the script %q: %v", line, err)
+	}
 }
 
 // next is the next finding; false when the script has ended.

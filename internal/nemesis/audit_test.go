@@ -35,6 +35,7 @@ func (a *audit) find(format string, args ...any) {
 type auditor struct {
 	fault  time.Time // began
 	healed time.Time
+	slack  time.Duration // beside flight: how long before the end of a membership a message may have been on its way
 }
 
 // audit balances the books.
@@ -127,7 +128,7 @@ func (r auditor) owed(m *membership, s *stream, msg message, overtaken time.Time
 		if r.fault.Before(first) {
 			first = r.fault
 		}
-		return late || msg.sent.Before(first.Add(-flight()))
+		return late || msg.sent.Before(first.Add(-flight()-r.slack))
 	}
 	return true
 }

@@ -11,6 +11,8 @@
 //   - ledger_test.go: what was published, and by whom received. audit_test.go: which of it is owed; audit_rules_test.go tests that.
 //   - nemesis_test.go: the rounds, each a fault, a recovery and an audit. figures_test.go, overflow_test.go: what a run says at its end.
 //   - presence_*_test.go: the same for presence, every list compared with the truth.
+//   - rolling_test.go: every gateway replaced in turn; storm_test.go: ten thousand clients that come back at once. Both with visitor_test.go's clients, which have phoenix.js's own waits, and
+//     calls_test.go, which knows when the authz service was asked.
 //   - planted_test.go: bugs of internal/planted, each of which must be found.
 //
 // A join's reply promises all that is published from then on, at whichever NATS server. So a hundred times a second some client joins a topic that is new at its gateway, and

@@ -68,6 +68,7 @@ type wire struct {
 	conn net.Conn
 	in   *bufio.Reader
 	buf  []byte
+	code ws.StatusCode // of the close frame that ended it
 }
 
 // dialTimeout bounds the TCP connect and the handshake: a stopped gateway takes the one and never answers the other.
@@ -105,6 +106,7 @@ func (w *wire) receive() ([]byte, error) {
 		}
 		switch {
 		case h.OpCode == ws.OpClose:
+			w.code, _ = ws.ParseCloseFrameData(w.buf)
 			return nil, io.EOF
 		case h.OpCode == ws.OpText && h.Fin:
 			return w.buf, nil

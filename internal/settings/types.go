@@ -107,6 +107,20 @@ func (l *LogLevel) UnmarshalText(b []byte) error {
 	return fmt.Errorf("%q is none of debug, info, warn, error", b)
 }
 
+// Percent is a part of a hundred, more than 0, as a fraction of one.
+type Percent float64
+
+// UnmarshalText reads "20%".
+func (p *Percent) UnmarshalText(b []byte) error {
+	text, ok := strings.CutSuffix(string(b), "%")
+	n, err := strconv.ParseUint(text, 10, 16)
+	if !ok || err != nil || n == 0 || n > 1000 {
+		return fmt.Errorf("%q is not a percentage such as 20%%", b)
+	}
+	*p = Percent(n) / 100
+	return nil
+}
+
 // Pause is a duration that may be zero.
 type Pause time.Duration
 

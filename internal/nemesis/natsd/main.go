@@ -1,4 +1,4 @@
-// Command natsd is one NATS server of a cluster on 127.0.0.1, as a process that a test can kill and stop. It ends when its standard input does, so that it never
+// Command natsd is one NATS server, of a cluster or alone, on 127.0.0.1, as a process that a test can kill and stop. It ends when its standard input does, so that it never
 // outlives the test that started it.
 package main
 
@@ -23,23 +23,25 @@ func main() {
 func run() error {
 	name := flag.String("name", "n0", "name of the server")
 	port := flag.Int("port", 0, "port for clients")
-	cluster := flag.Int("cluster", 0, "port for routes")
+	cluster := flag.Int("cluster", 0, "port for routes; 0: no cluster")
 	routes := flag.String("routes", "", "route URLs of all servers, separated by commas")
 	store := flag.String("store", "", "directory of JetStream")
 	flag.Parse()
 
 	options := &server.Options{
 		ServerName: *name, Host: "127.0.0.1", Port: *port,
-		// Clients reach a server by the links they were given and by no other way.
-		Cluster:   server.ClusterOpts{Name: "nemesis", Host: "127.0.0.1", Port: *cluster, NoAdvertise: true},
 		JetStream: true, StoreDir: *store, NoSigs: true, Logtime: true,
 	}
-	for _, route := range strings.Split(*routes, ",") {
-		u, err := url.Parse(route)
-		if err != nil {
-			return fmt.Errorf("routes: %w", err)
+	if *cluster != 0 {
+		// Clients reach a server by the links they were given and by no other way.
+		options.Cluster = server.ClusterOpts{Name: "nemesis", Host: "127.0.0.1", Port: *cluster, NoAdvertise: true}
+		for route := range strings.SplitSeq(*routes, ",") {
+			u, err := url.Parse(route)
+			if err != nil {
+				return fmt.Errorf("routes: %w", err)
+			}
+			options.Routes = append(options.Routes, u)
 		}
-		options.Routes = append(options.Routes, u)
 	}
 	s, err := server.NewServer(options)
 	if err != nil {
