@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/gobwas/ws"
+	"golang.org/x/time/rate"
 
 	"github.com/phxgate/phxgate/gateway/phx"
 	"github.com/phxgate/phxgate/gateway/rules"
@@ -56,8 +57,8 @@ type channelMore struct {
 	decision  *JoinDecision
 	confirmed bool
 	events    map[string]struct{} // events that the client may send; nil: all
-	limiter   *limiter
-	expires   tick // 0: never
+	limiter   *rate.Limiter       // of its events; nil until the first, and where the rule has no limit
+	expires   tick                // 0: never
 	class     *class
 	classed   []byte // the assigns that class is of
 }

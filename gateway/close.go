@@ -120,7 +120,7 @@ func (l *loop) abort(s *socket, c cause) {
 	l.discard(s, true)
 }
 
-// ended counts the end of a socket once and takes its id.
+// ended counts the end of a socket once and takes its id and its budget.
 func (l *loop) ended(s *socket, c cause) {
 	if s.state == closing {
 		return
@@ -129,6 +129,7 @@ func (l *loop) ended(s *socket, c cause) {
 	if s.state == open {
 		l.stats.sockets.add(-1)
 	}
+	l.dropBudget(s)
 	if s.id != "" {
 		p := l.ids[s.id]
 		if p == s {

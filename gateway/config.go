@@ -42,6 +42,9 @@ type Config struct {
 	OutboundBytesTotal   int // that may wait for all sockets, what is shared counted once on each loop; default 256 MiB
 	MaxChannelsPerSocket int // joins that are under way count; default 100
 
+	SocketLimits Limits // how often one socket may send and join, beside the rules' limits; default: no limit
+	UserLimits   Limits // the same for all sockets of one id on this gateway together
+
 	IdleTimeout time.Duration // no frame for so long: closed with 1002; default 60 s
 	TopicLinger time.Duration // how long a topic without members stays subscribed; default 10 s
 	GapSpread   time.Duration // over how long channels are told to rejoin after a gap; default 3 s
@@ -83,5 +86,7 @@ func (c *Config) Validate() error {
 	} {
 		bad(d > 0, "%s %v: must be more than 0", name, d)
 	}
+	errs = append(errs, c.SocketLimits.Events.validate("SocketLimits.Events"), c.SocketLimits.Joins.validate("SocketLimits.Joins"),
+		c.UserLimits.Events.validate("UserLimits.Events"), c.UserLimits.Joins.validate("UserLimits.Joins"))
 	return errors.Join(errs...)
 }

@@ -25,15 +25,14 @@ func (l *loop) eventArrived(ch *channel, m *phx.Message) {
 		refuse(reasonInvalidEvent)
 		return
 	}
-	if rule := l.ruleOf(ch); rule != nil {
-		if limit := rule.Limits.PayloadBytes; limit > 0 && len(m.Payload) > limit {
-			refuse(reasonPayloadTooLarge)
-			return
-		}
-		if ch.more != nil && ch.more.limiter != nil && !ch.more.limiter.allow(l.srv.clock()) {
-			refuse(reasonRateLimited)
-			return
-		}
+	rule := l.ruleOf(ch)
+	if rule != nil && rule.Limits.PayloadBytes > 0 && len(m.Payload) > rule.Limits.PayloadBytes {
+		refuse(reasonPayloadTooLarge)
+		return
+	}
+	if !l.allowEvent(ch, rule) {
+		refuse(reasonRateLimited)
+		return
 	}
 	wait := ch.state == joining || ch.busy || ch.queued()
 	it := itemOf(m, wait)

@@ -191,6 +191,10 @@ func (l *loop) checkTime(s *socket) {
 	idle := ticks(l.srv.cfg.IdleTimeout)
 	if l.now-s.lastRead > idle || s.in != nil && l.now-s.in.since > idle {
 		l.closeSocket(s, causeIdle)
+		return
+	}
+	if quiet := l.now - s.lastRead; quiet >= quietTicks && quiet < quietTicks+scanTicks {
+		l.quiet(s)
 	}
 }
 

@@ -41,6 +41,7 @@ type Server struct {
 	streams  sync.WaitGroup // goroutines of sockets that are streams
 	warnings *rate.Limiter  // of log lines that a client can cause
 	filters  filterPool
+	users    *users
 }
 
 var _ Inbox = (*Server)(nil)
@@ -61,7 +62,7 @@ func New(cfg Config, bus Bus, authorizer Authorizer) (*Server, error) {
 	}
 	srv := &Server{
 		cfg: cfg, log: cfg.Log, bus: bus, authorizer: authorizer, stats: newStats(), started: time.Now(),
-		hub: newHub(bus, cfg.TopicLinger), warnings: rate.NewLimiter(5, 20),
+		hub: newHub(bus, cfg.TopicLinger), warnings: rate.NewLimiter(5, 20), users: newUsers(cfg.UserLimits),
 		filters: filterPool{most: runtime.GOMAXPROCS(0)},
 	}
 	srv.rules.Store(cfg.Rules)
@@ -182,7 +183,7 @@ func (srv *Server) drain(timeout time.Duration) {
 	}
 }
 
-// keepTime moves the loops' time on and ends topics that lingered.
+// keepTime moves the loops' time on, ends topics that lingered, and forgets users who are gone.
 func (srv *Server) keepTime(ctx context.Context) {
 	t := time.NewTicker(tickLength)
 	defer t.Stop()
@@ -198,6 +199,7 @@ func (srv *Server) keepTime(ctx context.Context) {
 			if now.Sub(swept) >= time.Second {
 				swept = now
 				srv.hub.sweep(now)
+				srv.users.sweep()
 			}
 		}
 	}

@@ -26,6 +26,7 @@ type stats struct {
 	joins              labelled // by outcome
 	events             labelled // by what the rule said
 	decisions          labelled // of rules' deliver, by outcome
+	rateLimited        labelled // by scope and kind
 	dropped            labelled // by reason
 }
 
@@ -77,6 +78,15 @@ const (
 	droppedConflated           // a broadcast that waited for a slow socket, and that a later one took the place of
 )
 
+// Whose limit refused an event or a join.
+const (
+	limitedChannelEvent = iota
+	limitedSocketEvent
+	limitedUserEvent
+	limitedSocketJoin
+	limitedUserJoin
+)
+
 // What a rule's deliver decided.
 const (
 	decisionDelivered = iota
@@ -93,6 +103,7 @@ func newStats() *stats {
 		events:       newLabelled("refused", "broadcast", "broadcast_from", "call", "cast", "presence_update"),
 		dropped: newLabelled("stale_join_ref", "overloaded", "binary_to_v1", "binary_field", "no_channel", "bad_reply", "assigns_too_large",
 			"drain_timeout", "joined_not_published", "left_not_published", "topic_full", "deliver_failed", "slow", "conflated"),
-		decisions: newLabelled("delivered", "replaced", "withheld", "failed"),
+		rateLimited: newLabelled("channel,event", "socket,event", "user,event", "socket,join", "user,join"),
+		decisions:   newLabelled("delivered", "replaced", "withheld", "failed"),
 	}
 }
