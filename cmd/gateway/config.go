@@ -58,6 +58,8 @@ type config struct {
 	OutboundBytesTotal   settings.Count `env:"OUTBOUND_BYTES_TOTAL" envDefault:"268435456" shown:"256 MiB" help:"that may wait for all sockets, what they share counted once; beyond it those with the most waiting are aborted"`
 	MaxChannelsPerSocket settings.Count `env:"MAX_CHANNELS_PER_SOCKET" envDefault:"100" help:"joins that are under way count"`
 
+	RateLimits
+
 	IdleTimeout  settings.Duration `env:"IDLE_TIMEOUT" envDefault:"60s" help:"no frame from the client for so long: closed"`
 	AuthzTimeout settings.Duration `env:"AUTHZ_TIMEOUT" envDefault:"5s" help:"for connect and join"`
 	DrainTimeout settings.Duration `env:"DRAIN_TIMEOUT" envDefault:"30s" help:"how long SIGTERM may take"`
@@ -91,7 +93,7 @@ func load(environ map[string]string) (*config, error) {
 		}
 	}
 	errs = append(errs, settings.CheckAddress("LISTEN", c.Listen), settings.CheckAddress("ADMIN_LISTEN", c.AdminListen),
-		settings.CheckPair("TLS_CERT_FILE", c.TLSCert, "TLS_KEY_FILE", c.TLSKey), c.NATS.Check())
+		settings.CheckPair("TLS_CERT_FILE", c.TLSCert, "TLS_KEY_FILE", c.TLSKey), c.NATS.Check(), c.RateLimits.check())
 	bad(!strings.HasPrefix(c.SocketPath, "/") || len(c.SocketPath) > 1 && strings.HasSuffix(c.SocketPath, "/") || strings.ContainsAny(c.SocketPath, " ?#%"),
 		"SOCKET_PATH: %q: want a path that begins with / and does not end with it", c.SocketPath)
 	bad(c.GatewayID != "" && !regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`).MatchString(c.GatewayID), "GATEWAY_ID: %q: want at most 64 characters A-Z a-z 0-9 - _", c.GatewayID)
@@ -143,6 +145,7 @@ func (c *config) gatewayConfig() gateway.Config {
 	g.Compress = c.Compress
 	g.OutboundBytesTotal = int(c.OutboundBytesTotal)
 	g.OutboundBytes, g.MaxChannelsPerSocket = int(c.OutboundBytes), int(c.MaxChannelsPerSocket)
+	g.SocketLimits, g.UserLimits = c.RateLimits.limits(c.MaxChannelsPerSocket)
 	return g
 }
 

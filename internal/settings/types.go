@@ -13,6 +13,8 @@ import (
 type (
 	// Count is a whole number of 1 or more.
 	Count int
+	// Rate is how often a second; 0: no limit.
+	Rate float64
 	// Duration is more than zero and carries a unit.
 	Duration time.Duration
 	// Switch is true or false.
@@ -27,6 +29,7 @@ type (
 
 var (
 	_ encoding.TextUnmarshaler = (*Count)(nil)
+	_ encoding.TextUnmarshaler = (*Rate)(nil)
 	_ encoding.TextUnmarshaler = (*Duration)(nil)
 	_ encoding.TextUnmarshaler = (*Switch)(nil)
 	_ encoding.TextUnmarshaler = (*CIDRs)(nil)
@@ -41,6 +44,16 @@ func (c *Count) UnmarshalText(b []byte) error {
 		return fmt.Errorf("%q is not a whole number of 1 or more", b)
 	}
 	*c = Count(n)
+	return nil
+}
+
+// UnmarshalText implements [encoding.TextUnmarshaler]. A rate is digits, with or without a point, and at most a million.
+func (r *Rate) UnmarshalText(b []byte) error {
+	v, err := strconv.ParseFloat(string(b), 64)
+	if err != nil || strings.Trim(string(b), "0123456789.") != "" || v > 1e6 || v > 0 && v < 1e-6 {
+		return fmt.Errorf("%q is not a number a second, such as 20 or 0.5, and 0 for no limit", b)
+	}
+	*r = Rate(v)
 	return nil
 }
 
