@@ -14,11 +14,11 @@ type RateLimits struct {
 	SocketEvents      settings.Rate  `env:"SOCKET_EVENTS_PER_SECOND" envDefault:"0" shown:"0: no limit" help:"events of one socket; more are answered rate limited"`
 	SocketEventsBurst settings.Count `env:"SOCKET_EVENTS_BURST" help:"of them at once" none:"SOCKET_EVENTS_PER_SECOND"`
 	SocketJoins       settings.Rate  `env:"SOCKET_JOINS_PER_SECOND" envDefault:"0" shown:"0: no limit" help:"joins of one socket; more are answered rate limited"`
-	SocketJoinsBurst  settings.Count `env:"SOCKET_JOINS_BURST" help:"of them at once" none:"SOCKET_JOINS_PER_SECOND, and at least MAX_CHANNELS_PER_SOCKET"`
+	SocketJoinsBurst  settings.Count `env:"SOCKET_JOINS_BURST" help:"of them at once" none:"SOCKET_JOINS_PER_SECOND, and at least twice MAX_CHANNELS_PER_SOCKET"`
 	UserEvents        settings.Rate  `env:"USER_EVENTS_PER_SECOND" envDefault:"0" shown:"0: no limit" help:"events of all sockets of one id on this gateway together"`
 	UserEventsBurst   settings.Count `env:"USER_EVENTS_BURST" help:"of them at once" none:"USER_EVENTS_PER_SECOND"`
 	UserJoins         settings.Rate  `env:"USER_JOINS_PER_SECOND" envDefault:"0" shown:"0: no limit" help:"joins of all sockets of one id on this gateway together"`
-	UserJoinsBurst    settings.Count `env:"USER_JOINS_BURST" help:"of them at once" none:"USER_JOINS_PER_SECOND, and at least MAX_CHANNELS_PER_SOCKET"`
+	UserJoinsBurst    settings.Count `env:"USER_JOINS_BURST" help:"of them at once" none:"USER_JOINS_PER_SECOND, and at least ten times MAX_CHANNELS_PER_SOCKET"`
 }
 
 // check names every burst that has no rate beside it.
@@ -39,7 +39,8 @@ func (r *RateLimits) check() error {
 	return errors.Join(errs...)
 }
 
-// limits are what the gateway package needs of them. By default a client that reconnects may join all its channels at once.
+// limits are what the gateway package needs of them. The bursts of joins let a client join all its channels and, after a gap, all of them again; a user do so with a few devices that
+// reconnect more than once.
 func (r *RateLimits) limits(maxChannels settings.Count) (socket, user gateway.Limits) {
 	limit := func(rate settings.Rate, burst, atLeast settings.Count) gateway.Limit {
 		if rate > 0 && burst == 0 {
@@ -47,6 +48,6 @@ func (r *RateLimits) limits(maxChannels settings.Count) (socket, user gateway.Li
 		}
 		return gateway.Limit{PerSecond: float64(rate), Burst: int(burst)}
 	}
-	return gateway.Limits{Events: limit(r.SocketEvents, r.SocketEventsBurst, 1), Joins: limit(r.SocketJoins, r.SocketJoinsBurst, maxChannels)},
-		gateway.Limits{Events: limit(r.UserEvents, r.UserEventsBurst, 1), Joins: limit(r.UserJoins, r.UserJoinsBurst, maxChannels)}
+	return gateway.Limits{Events: limit(r.SocketEvents, r.SocketEventsBurst, 1), Joins: limit(r.SocketJoins, r.SocketJoinsBurst, 2*maxChannels)},
+		gateway.Limits{Events: limit(r.UserEvents, r.UserEventsBurst, 1), Joins: limit(r.UserJoins, r.UserJoinsBurst, 10*maxChannels)}
 }
