@@ -100,6 +100,7 @@ type Event struct {
 	JoinRef  string // where the client's refs are strings of 1-64 printable ASCII characters; else ""
 	Ref      string
 	Assigns  []byte // JSON object in ASCII, or nil
+	Trace    Trace  // unused by Broadcast
 }
 
 // Answer is a backend's answer to a call, or a late reply on the channel's subject.
@@ -165,6 +166,7 @@ type ConnectRequest struct {
 	Claims    []byte            // of the token, where it was verified before: a JSON object; else nil
 	Peer      string            // address without port
 	Headers   map[string]string // the configured request headers, lower-case names
+	Trace     Trace
 }
 
 // ConnectDecision is its answer.
@@ -185,6 +187,7 @@ type JoinRequest struct {
 	Assigns   []byte
 	Transport string
 	Peer      string
+	Trace     Trace
 }
 
 // JoinDecision is its answer.

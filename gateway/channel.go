@@ -147,7 +147,9 @@ func (l *loop) removeChannel(ch *channel) {
 
 // left publishes phx.left.
 func (l *loop) left(ch *channel, reason string) {
-	if err := l.srv.bus.Left(l.eventOf(ch), reason); err != nil {
+	e := l.eventOf(ch)
+	e.Trace = l.trace(ch.socket)
+	if err := l.srv.bus.Left(e, reason); err != nil {
 		l.stats.dropped.add(droppedLeft, 1)
 	}
 }

@@ -164,6 +164,7 @@ func (l *loop) release(s *socket) {
 		l.outboxes = append(l.outboxes, s.out)
 		s.out = nil
 	}
+	delete(l.traces, s)
 	s.state = gone
 	l.slots[s.slot] = nil
 	l.free = append(l.free, s.slot)

@@ -45,6 +45,8 @@ type Config struct {
 	SocketLimits Limits // how often one socket may send and join, beside the rules' limits; default: no limit
 	UserLimits   Limits // the same for all sockets of one id on this gateway together
 
+	TraceSampleRatio float64 // of the traces that begin here, the share that is marked as recorded; default 1
+
 	IdleTimeout time.Duration // no frame for so long: closed with 1002; default 60 s
 	TopicLinger time.Duration // how long a topic without members stays subscribed; default 10 s
 	GapSpread   time.Duration // over how long channels are told to rejoin after a gap; default 3 s
@@ -57,7 +59,7 @@ func DefaultConfig() Config {
 	return Config{
 		SocketPath: "/socket", AuthzHeaders: []string{"user-agent", "origin"}, AuthzTimeout: 5 * time.Second,
 		MaxConnections: 1 << 30, MaxFrameBytes: 1 << 20, InboundBytesTotal: 256 << 20, OutboundBytes: 1 << 20, OutboundBytesTotal: 256 << 20, MaxChannelsPerSocket: 100,
-		IdleTimeout: 60 * time.Second, TopicLinger: 10 * time.Second, GapSpread: 3 * time.Second,
+		TraceSampleRatio: 1, IdleTimeout: 60 * time.Second, TopicLinger: 10 * time.Second, GapSpread: 3 * time.Second,
 	}
 }
 
@@ -74,6 +76,7 @@ func (c *Config) Validate() error {
 	}), "ID %q: want characters A-Z a-z 0-9 - _", c.ID)
 	bad(c.SocketPath == "" || strings.HasPrefix(c.SocketPath, "/") && !strings.HasSuffix(c.SocketPath, "/"), "SocketPath %q: want a path that begins and does not end with /, or nothing", c.SocketPath)
 	bad(c.Rules != nil, "Rules are missing")
+	bad(c.TraceSampleRatio >= 0 && c.TraceSampleRatio <= 1, "TraceSampleRatio %v: want 0 to 1", c.TraceSampleRatio)
 	bad(!c.ProxyProtocol || len(c.TrustedProxies) > 0, "ProxyProtocol without TrustedProxies: nobody's PROXY header would be believed")
 	for name, n := range map[string]int{
 		"MaxConnections": c.MaxConnections, "MaxFrameBytes": c.MaxFrameBytes, "InboundBytesTotal": c.InboundBytesTotal,

@@ -115,9 +115,11 @@ func (l *loop) handEvent(ch *channel, it *item) {
 		err = l.srv.bus.Broadcast(e)
 	case rules.Cast:
 		l.setRefs(e, ch, it.ref)
+		e.Trace = l.trace(ch.socket)
 		err = l.srv.bus.Cast(e)
 	case rules.Call:
 		l.setRefs(e, ch, it.ref)
+		e.Trace = l.trace(ch.socket)
 		ref, concurrent := it.ref, er.Concurrent
 		err = l.srv.bus.Call(e, er.Timeout, func(a *Answer, err error) {
 			l.mailbox.post(mailFunc(func(l *loop) { l.called(ch, ref, a, err, concurrent) }))

@@ -63,7 +63,7 @@ func (l *loop) join(s *socket, it item, topicName string, replaces *phx.Ref) {
 	}
 	l.srv.authorizer.AuthorizeJoin(&JoinRequest{
 		Topic: topicName, Params: it.payload, Channel: ch.id(), SocketID: s.id, Assigns: s.assigns,
-		Transport: "websocket", Peer: s.peer.String(),
+		Transport: "websocket", Peer: s.peer.String(), Trace: l.trace(s),
 	}, func(d *JoinDecision, err error) {
 		l.mailbox.post(mailFunc(func(l *loop) { l.joinDecided(ch, d, err) }))
 	})
@@ -178,7 +178,7 @@ func (l *loop) tryJoin(ch *channel) {
 	}
 	l.charge(ch, -max(joinCharge, 0))
 	e := l.eventOf(ch)
-	e.Payload = params
+	e.Payload, e.Trace = params, l.trace(s)
 	if err = l.srv.bus.Joined(e); err != nil {
 		l.stats.dropped.add(droppedJoined, 1)
 	}

@@ -58,6 +58,7 @@ type loop struct {
 	gaps     map[tick][]gapped
 
 	lingering map[*socket][]lingering // what may be over before PRESENCE_LINGER
+	traces    map[*socket]Trace       // of connect requests that had a trace context
 
 	scratch    []byte // what was read
 	gather     []byte // frames that are written together
@@ -78,8 +79,8 @@ func newLoop(srv *Server, id int) (*loop, error) {
 	l := &loop{
 		srv: srv, id: id, poller: p, mailbox: newMailbox(p.wake), stats: srv.stats, now: srv.tick(),
 		ids: map[string]*socket{}, excluded: map[*channel][]int{}, draining: map[*channel]tick{}, gaps: map[tick][]gapped{},
-		lingering: map[*socket][]lingering{},
-		scratch:   make([]byte, scratchBytes), gather: make([]byte, gatherBytes), headReader: newHeadReader(),
+		lingering: map[*socket][]lingering{}, traces: map[*socket]Trace{},
+		scratch: make([]byte, scratchBytes), gather: make([]byte, gatherBytes), headReader: newHeadReader(),
 	}
 	return l, nil
 }

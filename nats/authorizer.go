@@ -29,7 +29,7 @@ func (a *Authorizer) AuthorizeConnect(r *gateway.ConnectRequest, done func(*gate
 	if r.HasToken {
 		req.AuthToken = &r.AuthToken
 	}
-	a.ask(a.bus.subjects.AuthzConnect(), req.Append(nil), func(body []byte, err error) {
+	a.ask(a.bus.subjects.AuthzConnect(), r.Trace, req.Append(nil), func(body []byte, err error) {
 		if err != nil {
 			done(nil, err)
 			return
@@ -60,7 +60,7 @@ func (a *Authorizer) AuthorizeJoin(r *gateway.JoinRequest, done func(*gateway.Jo
 		req.Socket.ID = &r.SocketID
 	}
 	base := json.RawMessage(r.Assigns)
-	a.ask(a.bus.subjects.AuthzJoin(), req.Append(nil), func(body []byte, err error) {
+	a.ask(a.bus.subjects.AuthzJoin(), r.Trace, req.Append(nil), func(body []byte, err error) {
 		if err != nil {
 			done(nil, err)
 			return
@@ -86,8 +86,10 @@ func (a *Authorizer) AuthorizeJoin(r *gateway.JoinRequest, done func(*gateway.Jo
 }
 
 // ask makes one request.
-func (a *Authorizer) ask(subject string, body []byte, done func([]byte, error)) {
-	err := a.bus.request(subject, nil, body, a.timeout, func(m *natsgo.Msg, err error) {
+func (a *Authorizer) ask(subject string, t gateway.Trace, body []byte, done func([]byte, error)) {
+	h := natsgo.Header{}
+	setTrace(h, t)
+	err := a.bus.request(subject, h, body, a.timeout, func(m *natsgo.Msg, err error) {
 		if err != nil {
 			done(nil, err)
 			return

@@ -249,7 +249,13 @@ func channelHeader(e *gateway.Event) natsgo.Header {
 		assigns = []byte("{}")
 	}
 	h["Phx-Assigns"] = []string{string(assigns)}
+	setTrace(h, e.Trace)
 	return h
+}
+
+func setTrace(h natsgo.Header, t gateway.Trace) {
+	setRaw(h, "traceparent", t.Parent)
+	setRaw(h, "tracestate", t.State)
 }
 
 func set(h natsgo.Header, key, value string) { h[key] = []string{EncodeHeader(value)} }

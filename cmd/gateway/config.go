@@ -67,6 +67,8 @@ type config struct {
 	Linger       settings.Pause    `env:"PRESENCE_LINGER" envDefault:"10s" help:"how long a presence stays whose channel the gateway ended for no fault of its user; 0s: no linger"`
 	GapSpread    settings.Duration `env:"GAP_SPREAD" envDefault:"3s" help:"over how long channels are told to rejoin after a gap"`
 
+	TraceSampleRatio settings.Ratio `env:"TRACE_SAMPLE_RATIO" envDefault:"1" help:"of the traces that begin here, the share that backends are told to record"`
+
 	LogLevel  settings.LogLevel `env:"LOG_LEVEL" envDefault:"info" help:"debug, info, warn or error"`
 	GatewayID string            `env:"GATEWAY_ID" help:"name of this gateway in channel ids; must be new for each start" none:"host name and a random part"`
 
@@ -145,6 +147,7 @@ func (c *config) gatewayConfig() gateway.Config {
 	g.Compress = c.Compress
 	g.OutboundBytesTotal = int(c.OutboundBytesTotal)
 	g.OutboundBytes, g.MaxChannelsPerSocket = int(c.OutboundBytes), int(c.MaxChannelsPerSocket)
+	g.TraceSampleRatio = float64(c.TraceSampleRatio)
 	g.SocketLimits, g.UserLimits = c.RateLimits.limits(c.MaxChannelsPerSocket)
 	return g
 }

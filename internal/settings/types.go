@@ -15,6 +15,8 @@ type (
 	Count int
 	// Rate is how often a second; 0: no limit.
 	Rate float64
+	// Ratio is a number from 0 to 1.
+	Ratio float64
 	// Duration is more than zero and carries a unit.
 	Duration time.Duration
 	// Switch is true or false.
@@ -30,6 +32,7 @@ type (
 var (
 	_ encoding.TextUnmarshaler = (*Count)(nil)
 	_ encoding.TextUnmarshaler = (*Rate)(nil)
+	_ encoding.TextUnmarshaler = (*Ratio)(nil)
 	_ encoding.TextUnmarshaler = (*Duration)(nil)
 	_ encoding.TextUnmarshaler = (*Switch)(nil)
 	_ encoding.TextUnmarshaler = (*CIDRs)(nil)
@@ -54,6 +57,16 @@ func (r *Rate) UnmarshalText(b []byte) error {
 		return fmt.Errorf("%q is not a number a second, such as 20 or 0.5, and 0 for no limit", b)
 	}
 	*r = Rate(v)
+	return nil
+}
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (r *Ratio) UnmarshalText(b []byte) error {
+	v, err := strconv.ParseFloat(string(b), 64)
+	if err != nil || strings.Trim(string(b), "0123456789.") != "" || v > 1 {
+		return fmt.Errorf("%q is not a number from 0 to 1, such as 0.05", b)
+	}
+	*r = Ratio(v)
 	return nil
 }
 
