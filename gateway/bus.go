@@ -41,6 +41,8 @@ type Bus interface {
 	// Joined and Left tell backends about a channel's beginning and end.
 	Joined(e *Event) error
 	Left(e *Event, reason string) error
+	// Dropped tells whoever debugs a backend that what it sent was dropped by the gateway, which has counted it. It may not tell all.
+	Dropped(d Dropped)
 }
 
 // Authorizer decides connects and joins. It never blocks; the answer comes through done, exactly once, on any goroutine. An error means that there is no
@@ -112,6 +114,15 @@ type Answer struct {
 	Action  Action
 	Error   string // text of a micro service's error, "" for none
 	Bad     bool   // the headers make no sense: the client is told "bad reply"
+}
+
+// Dropped is what a backend sent that came to nothing: a message for a channel (Channel is set), broadcasts of a topic, or an answer to a call.
+type Dropped struct {
+	Channel    string
+	Topic      string
+	Event      string // of the call
+	Broadcasts bool
+	Reason     string // one of a few
 }
 
 // StatusNone as a status means that the client is not answered now.

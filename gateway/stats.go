@@ -67,7 +67,7 @@ const (
 	droppedBinaryV1            // bytes for a client that speaks V1
 	droppedBinaryField         // bytes whose frame cannot hold a field
 	droppedNoChannel           // a message for a channel that is not here
-	droppedBadReply            // a backend's answer that makes no sense
+	droppedBadReply            // a backend's answer that the client's serializer has no form for
 	droppedAssigns             // assigns beyond 16 KiB
 	droppedDrainTimeout        // events of a socket that ended, not handed over in 10 s
 	droppedJoined              // phx.joined that could not be published

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	natsgo "github.com/nats-io/nats.go"
@@ -44,7 +45,7 @@ func (a *Authorizer) AuthorizeConnect(r *gateway.ConnectRequest, done func(*gate
 			assigns, err = gateway.MergeAssigns(nil, reply.Assigns)
 		}
 		if err != nil {
-			done(nil, fmt.Errorf("%w: %w", gateway.ErrBadAnswer, err))
+			done(nil, a.nonsense(a.bus.subjects.AuthzConnect(), err))
 			return
 		}
 		done(&gateway.ConnectDecision{Allow: reply.Allow, Reason: reply.Reason, ID: reply.ID, Assigns: assigns, ExpiresAt: unixTime(reply.ExpiresAt)}, nil)
@@ -71,7 +72,7 @@ func (a *Authorizer) AuthorizeJoin(r *gateway.JoinRequest, done func(*gateway.Jo
 			assigns, err = gateway.MergeAssigns(base, reply.Assigns)
 		}
 		if err != nil {
-			done(nil, fmt.Errorf("%w: %w", gateway.ErrBadAnswer, err))
+			done(nil, a.nonsense(a.bus.subjects.AuthzJoin(), err))
 			return
 		}
 		var presence *gateway.JoinPresence
@@ -99,6 +100,13 @@ func (a *Authorizer) ask(subject string, t gateway.Trace, body []byte, done func
 	if err != nil {
 		done(nil, err)
 	}
+}
+
+// nonsense tells that a reply makes no sense. The error holds nothing of the reply.
+func (a *Authorizer) nonsense(subject string, err error) error {
+	a.bus.stats.Dropped[dropAuthz].Add(1)
+	a.bus.report(subject, dropAuthz.String(), strings.TrimPrefix(err.Error(), authz.ErrNonsense.Error()+": "))
+	return fmt.Errorf("%w: %w", gateway.ErrBadAnswer, err)
 }
 
 // unixTime is a time from unix seconds; 0 is none.

@@ -87,13 +87,13 @@ func TestDroppedReports(t *testing.T) {
 		{topic, `[]`, []string{"Phx-Event", "e"}, dropNotObject},
 		{topic, `{"payload":{}}`, nil, dropNoEvent},
 		{topic, `{"event":"phx_reply","payload":{}}`, nil, dropReserved},
-		{topic, `{}`, []string{"Phx-Event", "a=zz"}, dropHeader},
+		{topic, `{}`, []string{"Phx-Event", "a=zz"}, dropEventHeader},
 		{topic, `{"event":"e","payload":1}`, nil, dropNotObject},
 		{channel, `{}`, nil, dropMeaningless},
 		{channel, ``, []string{"Phx-Action", "leave"}, dropAction},
-		{channel, `{`, []string{"Phx-Ref", "1", "Phx-Status", "ok"}, dropAnswer},
+		{channel, `{`, []string{"Phx-Ref", "1", "Phx-Status", "ok"}, dropNotJSON},
 		{"phx.socket.ann", ``, nil, dropMeaningless},
-		{"phx.socket.=zz", ``, []string{"Phx-Action", "disconnect"}, dropNoChannel},
+		{"phx.socket.=zz", ``, []string{"Phx-Action", "disconnect"}, dropBadID},
 	} {
 		before := b.stats.Dropped[c.reason].Load()
 		publish(t, nc, c.subject, c.body, c.headers...)
