@@ -22,6 +22,7 @@ const (
 func (l *loop) authorize(ch *channel, r *JoinRequest, decided func(*channel, *JoinDecision, error)) {
 	s := ch.socket
 	r.Topic, r.Channel, r.SocketID, r.Assigns, r.Transport, r.Peer = ch.topic.name, ch.id(), s.id, s.assigns, "websocket", s.peer.String()
+	r.Trace = l.trace(s)
 	l.asks = append(l.asks, JoinAsk{JoinRequest: r, socket: s, Done: func(d *JoinDecision, err error) {
 		l.mailbox.post(mailFunc(func(*loop) { decided(ch, d, err) }))
 	}})

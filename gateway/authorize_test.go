@@ -81,7 +81,7 @@ func TestReauthorizeAndAssigned(t *testing.T) {
 	a := newAuthzLoop(t, nil)
 	ch := a.join("", "room:a", `{}`)
 	ch.socket.assigns = []byte(`{"id":1}`)
-	a.loop.answer(ch, "", &Answer{Status: StatusNone, Assigns: []byte(`{"n":1,"id":2,"role":"admin"}`)})
+	a.loop.answer(ch, "", &Answer{Status: StatusNone, Assigns: []byte(`{"n":1,"id":2,"role":"admin"}`)}, Dropped{})
 	for _, step := range []struct{ granted, want string }{
 		{`{"role":"member"}`, `{"id":2,"n":1,"role":"member"}`},
 		{`{"n":5}`, `{"id":2,"n":5}`},
@@ -94,7 +94,7 @@ func TestReauthorizeAndAssigned(t *testing.T) {
 		}
 	}
 	// Where both together are too large the channel ends as it does when a backend assigns too much.
-	a.loop.answer(ch, "", &Answer{Status: StatusNone, Assigns: []byte(`{"large":"` + strings.Repeat("x", MaxAssigns/2) + `"}`)})
+	a.loop.answer(ch, "", &Answer{Status: StatusNone, Assigns: []byte(`{"large":"` + strings.Repeat("x", MaxAssigns/2) + `"}`)}, Dropped{})
 	ch.send(a.loop, "3", "token", `{}`)
 	a.answer(&JoinDecision{OK: true, Response: emptyObject, Granted: []byte(`{"also":"` + strings.Repeat("x", MaxAssigns/2) + `"}`)}, nil)
 	wantReceived(t, ch, crashed("room:a"))

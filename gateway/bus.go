@@ -41,6 +41,8 @@ type Bus interface {
 	// Joined and Left tell backends about a channel's beginning and end.
 	Joined(e *Event) error
 	Left(e *Event, reason string) error
+	// Dropped tells whoever debugs a backend that what it sent was dropped by the gateway, which has counted it. It may not tell all.
+	Dropped(d Dropped)
 }
 
 // Authorizer decides connects and joins. It never blocks; the answer comes through done, exactly once, on any goroutine. An error means that there is no
@@ -112,6 +114,7 @@ type Event struct {
 	JoinRef  string // where the client's refs are strings of 1-64 printable ASCII characters; else ""
 	Ref      string
 	Assigns  []byte // JSON object in ASCII, or nil
+	Trace    Trace  // unused by Broadcast
 }
 
 // Answer is a backend's answer to a call, or a late reply on the channel's subject.
@@ -123,6 +126,15 @@ type Answer struct {
 	Action  Action
 	Error   string // text of a micro service's error, "" for none
 	Bad     bool   // the headers make no sense: the client is told "bad reply"
+}
+
+// Dropped is what a backend sent that came to nothing: a message for a channel (Channel is set), broadcasts of a topic, or an answer to a call.
+type Dropped struct {
+	Channel    string
+	Topic      string
+	Event      string // of the call
+	Broadcasts bool
+	Reason     string // one of a few
 }
 
 // StatusNone as a status means that the client is not answered now.
@@ -177,6 +189,7 @@ type ConnectRequest struct {
 	Claims    []byte            // of the token, where it was verified before: a JSON object; else nil
 	Peer      string            // address without port
 	Headers   map[string]string // the configured request headers, lower-case names
+	Trace     Trace
 }
 
 // ConnectDecision is its answer.
@@ -197,6 +210,7 @@ type JoinRequest struct {
 	Assigns   []byte
 	Transport string
 	Peer      string
+	Trace     Trace
 
 	Reauthorize bool // the channel is joined, and its client wants other params to hold
 	Recheck     bool // the channel is joined, and the bus brought an order to ask again

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/gobwas/ws"
+	"golang.org/x/time/rate"
 
 	"github.com/phxgate/phxgate/gateway/phx"
 	"github.com/phxgate/phxgate/gateway/rules"
@@ -62,8 +63,8 @@ type channelMore struct {
 	rechecks  uint32              // topic.rechecks when the authorizer was asked about the join
 	events    map[string]struct{} // events that the client may send; nil: all
 	assigned  []byte              // what of the assigns is of backends' replies, where the channel may be authorized anew; nil for nothing
-	limiter   *limiter
-	expires   tick // 0: never
+	limiter   *rate.Limiter       // of its events; nil until the first, and where the rule has no limit
+	expires   tick                // 0: never
 	class     *class
 	classed   []byte // the assigns that class is of
 }
@@ -157,7 +158,9 @@ func (l *loop) removeChannel(ch *channel) {
 
 // left publishes phx.left.
 func (l *loop) left(ch *channel, reason string) {
-	if err := l.srv.bus.Left(l.eventOf(ch), reason); err != nil {
+	e := l.eventOf(ch)
+	e.Trace = l.trace(ch.socket)
+	if err := l.srv.bus.Left(e, reason); err != nil {
 		l.stats.dropped.add(droppedLeft, 1)
 	}
 }

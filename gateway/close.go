@@ -121,7 +121,7 @@ func (l *loop) abort(s *socket, c cause) {
 	l.discard(s, true)
 }
 
-// ended counts the end of a socket once and takes its id.
+// ended counts the end of a socket once and takes its id and its budget.
 func (l *loop) ended(s *socket, c cause) {
 	if s.state == closing {
 		return
@@ -130,6 +130,7 @@ func (l *loop) ended(s *socket, c cause) {
 	if s.state == open {
 		l.stats.sockets.add(-1)
 	}
+	l.dropBudget(s)
 	if s.id != "" {
 		p := l.ids[s.id]
 		if p == s {
@@ -164,6 +165,7 @@ func (l *loop) release(s *socket) {
 		l.outboxes = append(l.outboxes, s.out)
 		s.out = nil
 	}
+	delete(l.traces, s)
 	s.state = gone
 	l.slots[s.slot] = nil
 	l.free = append(l.free, s.slot)

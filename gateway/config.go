@@ -51,6 +51,11 @@ type Config struct {
 	MaxChannelsPerSocket int // joins that are under way count; default 100
 	RechecksPerSecond    int // how many joined channels the authorizer is asked about anew; default 1000
 
+	SocketLimits Limits // how often one socket may send and join, beside the rules' limits; default: no limit
+	UserLimits   Limits // the same for all sockets of one id on this gateway together
+
+	TraceSampleRatio float64 // of the traces that begin here, the share that is marked as recorded; default 1
+
 	IdleTimeout time.Duration // no frame for so long: closed with 1002; default 60 s
 	TopicLinger time.Duration // how long a topic without members stays subscribed; default 10 s
 	GapSpread   time.Duration // over how long channels are told to rejoin after a gap; default 3 s
@@ -74,7 +79,7 @@ func DefaultConfig() Config {
 	return Config{
 		SocketPath: "/socket", AuthzHeaders: []string{"user-agent", "origin"}, AuthzTimeout: 5 * time.Second,
 		MaxConnections: 1 << 30, MaxFrameBytes: 1 << 20, InboundBytesTotal: 256 << 20, OutboundBytes: 1 << 20, OutboundBytesTotal: 256 << 20, MaxChannelsPerSocket: 100,
-		RechecksPerSecond: 1000, IdleTimeout: 60 * time.Second, TopicLinger: 10 * time.Second, GapSpread: 3 * time.Second,
+		RechecksPerSecond: 1000, TraceSampleRatio: 1, IdleTimeout: 60 * time.Second, TopicLinger: 10 * time.Second, GapSpread: 3 * time.Second,
 		DrainSpread: 15 * time.Second, DrainRate: 500,
 	}
 }
@@ -92,6 +97,7 @@ func (c *Config) Validate() error {
 	}), "ID %q: want characters A-Z a-z 0-9 - _", c.ID)
 	bad(c.SocketPath == "" || strings.HasPrefix(c.SocketPath, "/") && !strings.HasSuffix(c.SocketPath, "/"), "SocketPath %q: want a path that begins and does not end with /, or nothing", c.SocketPath)
 	bad(c.Rules != nil, "Rules are missing")
+	bad(c.TraceSampleRatio >= 0 && c.TraceSampleRatio <= 1, "TraceSampleRatio %v: want 0 to 1", c.TraceSampleRatio)
 	bad(!c.ProxyProtocol || len(c.TrustedProxies) > 0, "ProxyProtocol without TrustedProxies: nobody's PROXY header would be believed")
 	for name, n := range map[string]int{
 		"MaxConnections": c.MaxConnections, "MaxFrameBytes": c.MaxFrameBytes, "InboundBytesTotal": c.InboundBytesTotal,
@@ -113,5 +119,7 @@ func (c *Config) Validate() error {
 	bad(c.DrainDelay >= 0, "DrainDelay %v: must not be less than 0", c.DrainDelay)
 	bad(c.MaxAge >= 0, "MaxAge %v: must not be less than 0", c.MaxAge)
 	bad(c.ShedTolerance >= 0, "ShedTolerance %v: must not be less than 0", c.ShedTolerance)
+	errs = append(errs, c.SocketLimits.Events.validate("SocketLimits.Events"), c.SocketLimits.Joins.validate("SocketLimits.Joins"),
+		c.UserLimits.Events.validate("UserLimits.Events"), c.UserLimits.Joins.validate("UserLimits.Joins"))
 	return errors.Join(errs...)
 }

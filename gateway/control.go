@@ -10,23 +10,29 @@ import (
 func (srv *Server) Channel(m *ChannelMessage) {
 	id, ok := parseChannelID(srv.cfg.ID, m.Channel)
 	if !ok || int(id.loop) >= len(srv.loops) {
-		srv.stats.dropped.add(droppedNoChannel, 1)
+		srv.dropped(droppedNoChannel, Dropped{Channel: m.Channel, Reason: toldNoChannel})
 		return
 	}
 	srv.loops[id.loop].mailbox.postBounded(mailFunc(func(l *loop) { l.channelMessage(id, m) }), len(m.Payload))
+}
+
+// dropped counts something that a backend sent and that came to nothing, and lets the bus tell who debugs it.
+func (srv *Server) dropped(reason int, d Dropped) {
+	srv.stats.dropped.add(reason, 1)
+	srv.bus.Dropped(d)
 }
 
 // channelMessage handles a message for one channel: a push, a late reply, or its end.
 func (l *loop) channelMessage(id channelID, m *ChannelMessage) {
 	ch := l.channel(id)
 	if ch == nil || ch.state != joined {
-		l.stats.dropped.add(droppedNoChannel, 1)
+		l.srv.dropped(droppedNoChannel, Dropped{Channel: m.Channel, Reason: toldNoChannel})
 		return
 	}
 	l.flushFor(ch)
 	switch {
 	case m.Late != nil:
-		l.answer(ch, phx.StringRef(m.Ref), m.Late)
+		l.answer(ch, phx.StringRef(m.Ref), m.Late, Dropped{Channel: m.Channel})
 		if ch.state == joined && !ch.busy {
 			l.resume(ch)
 		}
@@ -53,7 +59,7 @@ func (l *loop) push(ch *channel, m *ChannelMessage) {
 		return
 	}
 	if s.serializer == phx.V1 {
-		l.stats.dropped.add(droppedBinaryV1, 1)
+		l.srv.dropped(droppedBinaryV1, Dropped{Channel: m.Channel, Reason: toldBinaryV1})
 		return
 	}
 	var err error
@@ -63,7 +69,7 @@ func (l *loop) push(ch *channel, m *ChannelMessage) {
 		return out
 	})
 	if err != nil {
-		l.stats.dropped.add(droppedBinaryField, 1) // a join_ref beyond 255 bytes has no binary form
+		l.srv.dropped(droppedBinaryField, Dropped{Channel: m.Channel, Reason: toldBinaryField})
 		return
 	}
 	l.send(s, f)

@@ -9,7 +9,9 @@
 //	join.go          a join, from the request to the reply
 //	authorize.go     who decides about it, then and again; recheck.go at a backend's order
 //	waiting.go       whose turn it is: what waits behind a join or a call, in a queue of items.go
+//	limits.go        how often a client may send and join; users.go all sockets of one user together
 //	event.go         what the channel's rule does with an event, and what a backend's answer does
+//	trace.go         the trace context that all of this carries to backends
 //	presence.go      the part a channel takes in its topic's presence, and what its client is told of that
 //	control.go       what backends order: pushes, closes, kicks; gap.go: what may have been missed
 //	hub.go           a broadcast from the bus to the loops that have members; its frames are made here

@@ -25,15 +25,14 @@ func (l *loop) eventArrived(ch *channel, m *phx.Message) {
 		refuse(reasonInvalidEvent)
 		return
 	}
-	if rule := l.ruleOf(ch); rule != nil {
-		if limit := rule.Limits.PayloadBytes; limit > 0 && len(m.Payload) > limit {
-			refuse(reasonPayloadTooLarge)
-			return
-		}
-		if ch.more != nil && ch.more.limiter != nil && !ch.more.limiter.allow(l.srv.clock()) {
-			refuse(reasonRateLimited)
-			return
-		}
+	rule := l.ruleOf(ch)
+	if rule != nil && rule.Limits.PayloadBytes > 0 && len(m.Payload) > rule.Limits.PayloadBytes {
+		refuse(reasonPayloadTooLarge)
+		return
+	}
+	if !l.allowEvent(ch, rule) {
+		refuse(reasonRateLimited)
+		return
 	}
 	wait := ch.state == joining || ch.busy || ch.queued()
 	it := itemOf(m, wait)
@@ -122,12 +121,14 @@ func (l *loop) handEvent(ch *channel, it *item) {
 		err = l.srv.bus.Broadcast(e)
 	case rules.Cast:
 		l.setRefs(e, ch, it.ref)
+		e.Trace = l.trace(ch.socket)
 		err = l.srv.bus.Cast(e)
 	case rules.Call:
 		l.setRefs(e, ch, it.ref)
-		ref, concurrent := it.ref, er.Concurrent
+		e.Trace = l.trace(ch.socket)
+		ref, event, concurrent := it.ref, it.event, er.Concurrent
 		err = l.srv.bus.Call(e, er.Timeout, func(a *Answer, err error) {
-			l.mailbox.post(mailFunc(func(l *loop) { l.called(ch, ref, a, err, concurrent) }))
+			l.mailbox.post(mailFunc(func(l *loop) { l.called(ch, ref, event, a, err, concurrent) }))
 		})
 		if err == nil && !concurrent {
 			ch.busy = true
@@ -174,7 +175,7 @@ func headerRef(r phx.Ref) string {
 }
 
 // called takes a backend's answer to a call; an error means that there is none.
-func (l *loop) called(ch *channel, ref phx.Ref, a *Answer, err error, concurrent bool) {
+func (l *loop) called(ch *channel, ref phx.Ref, event string, a *Answer, err error, concurrent bool) {
 	if ch.state == ended {
 		return // an answer that finds its channel gone is dropped whole
 	}
@@ -187,15 +188,15 @@ func (l *loop) called(ch *channel, ref phx.Ref, a *Answer, err error, concurrent
 			l.reply(ch.socket, ch.tag, ref, ch.topic.name, "error", reasonBody(reasonOf(err)))
 		}
 	} else {
-		l.answer(ch, ref, a)
+		l.answer(ch, ref, a, Dropped{Topic: ch.topic.name, Event: event})
 	}
 	if ch.state != ended && !ch.busy {
 		l.resume(ch)
 	}
 }
 
-// answer does what a backend's answer says, to a call or late.
-func (l *loop) answer(ch *channel, ref phx.Ref, a *Answer) {
+// answer does what a backend's answer says, to a call or late. about says which it is, should it come to nothing.
+func (l *loop) answer(ch *channel, ref phx.Ref, a *Answer, about Dropped) {
 	l.flushFor(ch) // what the backend broadcast before comes before
 	if a.Assigns != nil && !a.Bad {
 		merged, err := MergeAssigns(ch.assigns, a.Assigns)
@@ -204,6 +205,8 @@ func (l *loop) answer(ch *channel, ref phx.Ref, a *Answer) {
 			m.assigned, err = MergeAssigns(m.assigned, a.Assigns)
 		}
 		if err != nil {
+			about.Reason = toldAssigns
+			l.srv.bus.Dropped(about)
 			l.outgrown(ch, err)
 			a = &Answer{Action: ActionCrash}
 		} else {
@@ -220,16 +223,21 @@ func (l *loop) answer(ch *channel, ref phx.Ref, a *Answer) {
 		l.crashChannel(ch, leftCrashed)
 		return
 	}
-	l.answerClient(ch, ref, a)
+	l.answerClient(ch, ref, a, about)
 	if a.Action == ActionClose && ch.state == joined {
 		l.closeChannel(ch, leftClosed)
 	}
 }
 
 // answerClient sends the reply that an answer makes.
-func (l *loop) answerClient(ch *channel, ref phx.Ref, a *Answer) {
+func (l *loop) answerClient(ch *channel, ref phx.Ref, a *Answer, about Dropped) {
 	s, topic := ch.socket, ch.topic.name
 	fail := func(body []byte) { l.reply(s, ch.tag, ref, topic, "error", body) }
+	bad := func(told string) {
+		about.Reason = told
+		l.srv.dropped(droppedBadReply, about)
+		fail(reasonBody(reasonBadReply))
+	}
 	status := a.Status
 	if status == "" {
 		status = "ok"
@@ -237,14 +245,13 @@ func (l *loop) answerClient(ch *channel, ref phx.Ref, a *Answer) {
 	switch {
 	case a.Error != "":
 		fail(append(phx.AppendQuote([]byte(`{"reason":`), a.Error), '}'))
-	case a.Bad:
-		l.stats.dropped.add(droppedBadReply, 1)
+	case a.Bad: // the bus has counted and told it
 		fail(reasonBody(reasonBadReply))
 	case status == StatusNone:
 	case !a.Binary:
 		l.reply(s, ch.tag, ref, topic, status, a.Payload)
 	case s.serializer == phx.V1:
-		fail(reasonBody(reasonBadReply))
+		bad(toldBinaryV1)
 	default:
 		var err error
 		f := appendFrame(make([]byte, 0, len(topic)+len(a.Payload)+64), ws.OpBinary, func(dst []byte) []byte {
@@ -253,7 +260,7 @@ func (l *loop) answerClient(ch *channel, ref phx.Ref, a *Answer) {
 			return out
 		})
 		if err != nil {
-			fail(reasonBody(reasonBadReply)) // a ref or status beyond 255 bytes has no binary form
+			bad(toldBinaryField)
 			return
 		}
 		l.send(s, f)

@@ -89,6 +89,7 @@ func (srv *Server) Full(topic string) bool {
 // gapOf makes the members of a topic be told of a gap.
 func (l *loop) gapOf(t *topic) {
 	l.stats.topicGaps.add(1)
+	l.srv.bus.Dropped(Dropped{Topic: t.name, Broadcasts: true, Reason: toldTopicFull}) // counted when they were dropped
 	l.srv.warn("broadcasts of a topic were dropped: more came than its members can be given", "topic", t.name)
 	if planted.IgnoreOverflow {
 		return

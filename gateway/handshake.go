@@ -127,6 +127,10 @@ func (l *loop) request(s *socket, req *http.Request, head []byte) {
 		return
 	}
 	s.serializer = serializer
+	if t, ok := traceOf(req.Header); ok {
+		l.traces[s] = t
+	}
+	connect.Trace = l.trace(s)
 	if connect.Peer != "" {
 		if peer, err := netip.ParseAddr(connect.Peer); err == nil {
 			s.peer = peer

@@ -32,6 +32,7 @@ type fakeBus struct {
 	calls      []func(*Answer, error)
 	left       []string // reasons
 	joined     int
+	dropped    []Dropped
 	away       bool // there is no connection
 }
 
@@ -60,6 +61,7 @@ func (b *fakeBus) Call(_ *Event, _ time.Duration, done func(*Answer, error)) err
 	return nil
 }
 
+func (b *fakeBus) Dropped(d Dropped)   { b.dropped = append(b.dropped, d) }
 func (b *fakeBus) Joined(*Event) error { b.joined++; return nil }
 
 func (b *fakeBus) Left(_ *Event, reason string) error {

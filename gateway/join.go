@@ -29,17 +29,24 @@ func (l *loop) join(s *socket, it item, topicName string, replaces *phx.Ref) {
 	case len(s.channels) >= l.srv.cfg.MaxChannelsPerSocket:
 		refuse(it.joinRef, reasonBody(reasonTooManyChannels), joinRefused)
 		return
-	case rule.Join == rules.JoinDeny, rule.Join == rules.JoinIf && !l.allows(rule, s, topicName, it.payload):
+	case rule.Join == rules.JoinDeny:
 		l.endLinger(s, topicName)
 		refuse(it.joinRef, reasonBody(reasonUnauthorized), joinRefused)
 		return
 	case rule.Join != rules.JoinAuthz && !l.srv.bus.Available():
 		refuse(it.joinRef, reasonBody(reasonUnavailable), joinUnavailable)
 		return
+	case !l.allowJoin(s):
+		refuse(it.joinRef, reasonBody(reasonRateLimited), joinRefused)
+		return
+	case rule.Join == rules.JoinIf && !l.allows(rule, s, topicName, it.payload):
+		l.endLinger(s, topicName)
+		refuse(it.joinRef, reasonBody(reasonUnauthorized), joinRefused)
+		return
 	}
 	s.joins++
 	ch := &channel{socket: s, member: -1, n: s.joins, nullRef: it.joinRef == "", tag: it.joinRef.Or(it.ref), assigns: s.assigns}
-	ch.more = &channelMore{params: it.payload, ref: it.ref, replaces: replaces, limiter: newLimiter(rule.Limits)}
+	ch.more = &channelMore{params: it.payload, ref: it.ref, replaces: replaces}
 	if !l.charge(ch, it.size()) {
 		refuse(it.joinRef, reasonBody(reasonOverloaded), joinRefused)
 		return
@@ -172,7 +179,7 @@ func (l *loop) tryJoin(ch *channel) {
 	}
 	l.charge(ch, -max(joinCharge, 0))
 	e := l.eventOf(ch)
-	e.Payload = params
+	e.Payload, e.Trace = params, l.trace(s)
 	if err = l.srv.bus.Joined(e); err != nil {
 		l.stats.dropped.add(droppedJoined, 1)
 	}

@@ -1,25 +1,13 @@
 package gateway
 
-import (
-	"time"
+import "time"
 
-	"github.com/phxgate/phxgate/gateway/rules"
-)
-
-// limiter is a token bucket: of the events of one channel, and of what passes a gate. Time comes as an argument.
+// limiter is a token bucket of what passes a gate. Time comes as an argument.
 type limiter struct {
 	rate   float64 // tokens a second
 	burst  float64
 	tokens float64
 	last   time.Duration
-}
-
-// newLimiter returns a full bucket; nil if the rule has no limit.
-func newLimiter(r rules.Limits) *limiter {
-	if r.EventsPerSecond <= 0 {
-		return nil
-	}
-	return &limiter{rate: r.EventsPerSecond, burst: float64(r.Burst), tokens: float64(r.Burst)}
 }
 
 // allow takes a token at a time since some fixed point; false if there is none.

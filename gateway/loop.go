@@ -62,6 +62,7 @@ type loop struct {
 	rechecks rechecks
 
 	lingering map[*socket][]lingering // what may be over before PRESENCE_LINGER
+	traces    map[*socket]Trace       // of connect requests that had a trace context
 
 	scratch    []byte // what was read
 	gather     []byte // frames that are written together
@@ -82,8 +83,8 @@ func newLoop(srv *Server, id int) (*loop, error) {
 	l := &loop{
 		srv: srv, id: id, poller: p, mailbox: newMailbox(p.wake), stats: srv.stats, now: srv.tick(),
 		ids: map[string]*socket{}, excluded: map[*channel][]int{}, draining: map[*channel]tick{}, gaps: map[tick][]gapped{},
-		lingering: map[*socket][]lingering{},
-		scratch:   make([]byte, scratchBytes), gather: make([]byte, gatherBytes), headReader: newHeadReader(),
+		lingering: map[*socket][]lingering{}, traces: map[*socket]Trace{},
+		scratch: make([]byte, scratchBytes), gather: make([]byte, gatherBytes), headReader: newHeadReader(),
 	}
 	l.params.init(srv)
 	l.rechecks.since = map[*channel]tick{}
@@ -203,6 +204,10 @@ func (l *loop) checkTime(s *socket) {
 	idle := ticks(l.srv.cfg.IdleTimeout)
 	if l.now-s.lastRead > idle || s.in != nil && l.now-s.in.since > idle {
 		l.closeSocket(s, causeIdle)
+		return
+	}
+	if quiet := l.now - s.lastRead; quiet >= quietTicks && quiet < quietTicks+scanTicks {
+		l.quiet(s)
 	}
 }
 

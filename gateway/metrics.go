@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
@@ -17,7 +18,7 @@ func (srv *Server) RegisterMetrics(m metric.Meter) error {
 		value      func() int64
 	}
 	type byLabel struct {
-		name, help, label string
+		name, help, label string // label may be several names, and those of values as many values, with commas
 		values            *labelled
 	}
 	gauges := []single{
@@ -59,6 +60,7 @@ func (srv *Server) RegisterMetrics(m metric.Meter) error {
 		{"phxgate.rechecks", "Joined channels that phx.authz.recheck concerned, by what came of it.", "outcome", &s.rechecks},
 		{"phxgate.events", "Events from clients, by what the rule did with them.", "do", &s.events},
 		{"phxgate.deliver.decisions", "Decisions of rules' deliver, each for all members of equal inputs.", "outcome", &s.decisions},
+		{"phxgate.rate.limited", "Events and joins that were answered rate limited, by whose limit it was.", "scope,kind", &s.rateLimited},
 		{"phxgate.sockets.ended", "Sockets that ended, by cause.", "cause", &s.socketsEnded},
 		{"phxgate.admission.held", "What was beyond a limit and had to wait, handshakes and joins.", "what", &s.held},
 		{"phxgate.admission.handshakes.refused", "Handshakes refused with 503 for want of admission, by what was lacking.", "lacks", &s.turnedAway},
@@ -87,7 +89,7 @@ func (srv *Server) RegisterMetrics(m metric.Meter) error {
 		values := c.values
 		sets := make([]metric.MeasurementOption, len(values.names))
 		for i, name := range values.names {
-			sets[i] = metric.WithAttributeSet(attribute.NewSet(attribute.String(c.label, name)))
+			sets[i] = metric.WithAttributeSet(attributes(c.label, name))
 		}
 		if _, err := m.Int64ObservableCounter(c.name, metric.WithDescription(c.help), metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
 			for i := range values.n {
@@ -99,4 +101,14 @@ func (srv *Server) RegisterMetrics(m metric.Meter) error {
 		}
 	}
 	return nil
+}
+
+// attributes pairs names with values, each separated by commas.
+func attributes(names, values string) attribute.Set {
+	var pairs []attribute.KeyValue
+	v := strings.Split(values, ",")
+	for i, name := range strings.Split(names, ",") {
+		pairs = append(pairs, attribute.String(name, v[i]))
+	}
+	return attribute.NewSet(pairs...)
 }

@@ -53,6 +53,15 @@ const (
 	leftGap          = "gap"
 )
 
+// Reasons of phx.dropped that only the gateway knows.
+const (
+	toldNoChannel   = "no such channel"
+	toldAssigns     = "assigns are larger than 16 KiB"
+	toldBinaryV1    = "binary for a V1 client"
+	toldBinaryField = "binary with a ref or status of more than 255 bytes"
+	toldTopicFull   = "topic full"
+)
+
 // Fixed JSON bodies of replies and notices.
 var (
 	emptyObject  = []byte(`{}`)

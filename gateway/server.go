@@ -54,6 +54,7 @@ type Server struct {
 	streams  sync.WaitGroup // goroutines of sockets that are streams
 	warnings *rate.Limiter  // of log lines that a client can cause
 	filters  filterPool
+	users    *users
 }
 
 var _ Inbox = (*Server)(nil)
@@ -74,7 +75,7 @@ func New(cfg Config, bus Bus, authorizer Authorizer) (*Server, error) {
 	}
 	srv := &Server{
 		cfg: cfg, log: cfg.Log, bus: bus, authorizer: authorizer, stats: newStats(), started: time.Now(),
-		hub: newHub(bus, cfg.TopicLinger), warnings: rate.NewLimiter(5, 20),
+		hub: newHub(bus, cfg.TopicLinger), warnings: rate.NewLimiter(5, 20), users: newUsers(cfg.UserLimits),
 		recheckPace: rate.NewLimiter(rate.Limit(cfg.RechecksPerSecond), max(cfg.RechecksPerSecond/10, 1)),
 		filters:     filterPool{most: runtime.GOMAXPROCS(0)}, closing: make(chan struct{}), pace: rate.NewLimiter(rate.Limit(cfg.DrainRate), cfg.DrainRate/20+1),
 	}
@@ -169,7 +170,7 @@ func (srv *Server) Serve(ctx context.Context, ln net.Listener, drainTimeout time
 	return err
 }
 
-// keepTime moves the loops' time on and ends topics that lingered.
+// keepTime moves the loops' time on, ends topics that lingered, and forgets users who are gone.
 func (srv *Server) keepTime(ctx context.Context) {
 	t := time.NewTicker(tickLength)
 	defer t.Stop()
@@ -186,6 +187,7 @@ func (srv *Server) keepTime(ctx context.Context) {
 			if now.Sub(swept) >= time.Second {
 				swept = now
 				srv.hub.sweep(now)
+				srv.users.sweep()
 				srv.handshakes.sweep()
 				if srv.joins != nil {
 					srv.joins.sweep()

@@ -65,6 +65,7 @@ type socket struct {
 	deflates     bool     // permessage-deflate was agreed on
 	lastRead     tick     // of the last bytes from the client
 	deadline     tick     // when something about this socket ends; 0: nothing
+	expires      tick     // of its authorization; 0: never
 	in           *inbound // bytes and fragments that are kept; nil while nothing is incomplete
 	out          *outbox  // nil while nothing waits
 
@@ -73,13 +74,13 @@ type socket struct {
 	id         string // "" for an anonymous socket
 	nextSameID *socket
 	assigns    []byte // JSON object in ASCII, nil for none
-	expires    tick   // 0: never
 	retires    tick   // when it is too old; 0: never
 
 	// channels
 	channels []*channel
 	joins    uint32 // how many joins there were: the last part of a channel id
 	waiting  int    // bytes of what waits at its channels, bounded by maxWaitingBytes
+	budget   *socketBudget
 }
 
 // inbound is what a socket keeps between reads. It exists only while a frame or message is incomplete.

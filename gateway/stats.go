@@ -28,6 +28,7 @@ type stats struct {
 	rechecks           labelled // by outcome
 	events             labelled // by what the rule said
 	decisions          labelled // of rules' deliver, by outcome
+	rateLimited        labelled // by scope and kind
 	dropped            labelled // by reason
 	held               labelled // that had to wait for admission, by what they are
 	turnedAway         labelled // handshakes, by what they lacked
@@ -79,7 +80,7 @@ const (
 	droppedBinaryV1            // bytes for a client that speaks V1
 	droppedBinaryField         // bytes whose frame cannot hold a field
 	droppedNoChannel           // a message for a channel that is not here
-	droppedBadReply            // a backend's answer that makes no sense
+	droppedBadReply            // a backend's answer that the client's serializer has no form for
 	droppedAssigns             // assigns beyond 16 KiB
 	droppedDrainTimeout        // events of a socket that ended, not handed over in 10 s
 	droppedJoined              // phx.joined that could not be published
@@ -94,6 +95,15 @@ const (
 const (
 	heldHandshakes = iota
 	heldJoins
+)
+
+// Whose limit refused an event or a join.
+const (
+	limitedChannelEvent = iota
+	limitedSocketEvent
+	limitedUserEvent
+	limitedSocketJoin
+	limitedUserJoin
 )
 
 // What a rule's deliver decided.
@@ -115,6 +125,7 @@ func newStats() *stats {
 			"drain_timeout", "joined_not_published", "left_not_published", "topic_full", "deliver_failed", "slow", "conflated"),
 		held:       newLabelled("handshake", "join"),
 		turnedAway: newLabelled(lackNames[:]...), joinsTurnedAway: newLabelled(lackNames[:]...),
-		decisions: newLabelled("delivered", "replaced", "withheld", "failed"),
+		decisions:   newLabelled("delivered", "replaced", "withheld", "failed"),
+		rateLimited: newLabelled("channel,event", "socket,event", "user,event", "socket,join", "user,join"),
 	}
 }

@@ -3,6 +3,7 @@ package nats
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -36,7 +37,7 @@ func (a *Authorizer) AuthorizeConnect(r *gateway.ConnectRequest, done func(*gate
 		req.AuthToken = &r.AuthToken
 	}
 	a.tryBatches() // joins will follow
-	a.ask(a.bus.subjects.AuthzConnect(), req.Append(nil), func(body []byte, err error) {
+	a.ask(a.bus.subjects.AuthzConnect(), r.Trace, req.Append(nil), func(body []byte, err error) {
 		if err != nil {
 			done(nil, err)
 			return
@@ -51,7 +52,7 @@ func (a *Authorizer) AuthorizeConnect(r *gateway.ConnectRequest, done func(*gate
 			assigns, err = gateway.MergeAssigns(nil, reply.Assigns)
 		}
 		if err != nil {
-			done(nil, fmt.Errorf("%w: %w", gateway.ErrBadAnswer, err))
+			done(nil, a.nonsense(a.bus.subjects.AuthzConnect(), err))
 			return
 		}
 		done(&gateway.ConnectDecision{Allow: reply.Allow, Reason: reply.Reason, ID: reply.ID, Assigns: assigns, ExpiresAt: unixTime(reply.ExpiresAt)}, nil)
@@ -78,24 +79,24 @@ func newJoinQuestion(ask gateway.JoinAsk) joinQuestion {
 
 // askJoin asks one question.
 func (a *Authorizer) askJoin(q joinQuestion) {
-	a.ask(a.bus.subjects.AuthzJoin(), q.body, func(body []byte, err error) {
+	a.ask(a.bus.subjects.AuthzJoin(), q.Trace, q.body, func(body []byte, err error) {
 		if err != nil {
 			q.Done(nil, err)
 			return
 		}
-		q.answered(body)
+		a.answered(a.bus.subjects.AuthzJoin(), q, body)
 	})
 }
 
-// answered reads the answer to a question.
-func (q joinQuestion) answered(body []byte) {
+// answered reads the answer to a question, which was asked on a subject.
+func (a *Authorizer) answered(subject string, q joinQuestion, body []byte) {
 	reply, err := authz.ParseJoinReply(body)
 	var assigns []byte
 	if err == nil {
 		assigns, err = gateway.MergeAssigns(q.Assigns, reply.Assigns)
 	}
 	if err != nil {
-		q.Done(nil, fmt.Errorf("%w: %w", gateway.ErrBadAnswer, err))
+		q.Done(nil, a.nonsense(subject, err))
 		return
 	}
 	var presence *gateway.JoinPresence
@@ -109,8 +110,10 @@ func (q joinQuestion) answered(body []byte) {
 }
 
 // ask makes one request.
-func (a *Authorizer) ask(subject string, body []byte, done func([]byte, error)) {
-	err := a.bus.request(subject, nil, body, a.timeout, func(m *natsgo.Msg, err error) {
+func (a *Authorizer) ask(subject string, t gateway.Trace, body []byte, done func([]byte, error)) {
+	h := natsgo.Header{}
+	setTrace(h, t)
+	err := a.bus.request(subject, h, body, a.timeout, func(m *natsgo.Msg, err error) {
 		if err != nil {
 			done(nil, err)
 			return
@@ -120,6 +123,13 @@ func (a *Authorizer) ask(subject string, body []byte, done func([]byte, error)) 
 	if err != nil {
 		done(nil, err)
 	}
+}
+
+// nonsense tells that a reply makes no sense. The error holds nothing of the reply.
+func (a *Authorizer) nonsense(subject string, err error) error {
+	a.bus.stats.Dropped[dropAuthz].Add(1)
+	a.bus.report(subject, dropAuthz.String(), strings.TrimPrefix(err.Error(), authz.ErrNonsense.Error()+": "))
+	return fmt.Errorf("%w: %w", gateway.ErrBadAnswer, err)
 }
 
 // unixTime is a time from unix seconds; 0 is none.

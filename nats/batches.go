@@ -69,7 +69,7 @@ func (a *Authorizer) tryBatches() {
 	if now < next || !a.nextTry.CompareAndSwap(next, now+int64(batchRetry)) {
 		return
 	}
-	a.ask(a.bus.subjects.AuthzJoins(), authz.AppendJoins(nil, nil), func(body []byte, err error) {
+	a.ask(a.bus.subjects.AuthzJoins(), gateway.Trace{}, authz.AppendJoins(nil, nil), func(body []byte, err error) {
 		if err == nil {
 			_, err = authz.ParseJoinsReply(body, 0)
 		}
@@ -89,7 +89,7 @@ func (a *Authorizer) askBatch(questions []joinQuestion) {
 	for i, q := range questions {
 		bodies[i] = q.body
 	}
-	a.ask(a.bus.subjects.AuthzJoins(), authz.AppendJoins(nil, bodies), func(body []byte, err error) {
+	a.ask(a.bus.subjects.AuthzJoins(), questions[0].Trace, authz.AppendJoins(nil, bodies), func(body []byte, err error) {
 		replies := make([][]byte, len(questions)) // nil: to be asked alone
 		switch {
 		case err == nil:
@@ -111,7 +111,7 @@ func (a *Authorizer) askBatch(questions []joinQuestion) {
 			case replies[i] == nil:
 				a.askJoin(q)
 			default:
-				q.answered(replies[i])
+				a.answered(a.bus.subjects.AuthzJoins(), q, replies[i])
 			}
 		}
 	})

@@ -36,7 +36,7 @@ type Bus struct {
 	gaps     gaps
 	out      outbound
 	requests requests
-	dropped  droppedReports
+	reports  reports
 	prober   *prober
 
 	mu     sync.Mutex
@@ -79,7 +79,7 @@ func Dial(cfg ConnConfig, subjects Subjects, gatewayID string) (*Bus, error) {
 	b.in.init()
 	b.gaps.init()
 	b.out.init()
-	b.dropped.init()
+	b.reports.init()
 	// A part of _INBOX of their own: who may subscribe to all of _INBOX.> reads every answer there, and answers of the authz service hold assigns. The random
 	// part keeps late answers to a predecessor of the same id apart.
 	b.requests.init("_INBOX.phxgate." + gatewayID + strings.TrimPrefix(natsgo.NewInbox(), "_INBOX") + ".")
@@ -211,12 +211,18 @@ func (b *Bus) Cast(e *gateway.Event) error {
 
 // Call implements [gateway.Bus].
 func (b *Bus) Call(e *gateway.Event, timeout time.Duration, done func(*gateway.Answer, error)) error {
-	return b.request(b.subjects.Event(e.Name, e.Topic), eventHeader(e), append([]byte(nil), e.Payload...), timeout, func(m *natsgo.Msg, err error) {
+	subject := b.subjects.Event(e.Name, e.Topic)
+	return b.request(subject, eventHeader(e), append([]byte(nil), e.Payload...), timeout, func(m *natsgo.Msg, err error) {
 		if err != nil {
 			done(nil, err)
 			return
 		}
-		done(readAnswer(m), nil)
+		answer, reason := readAnswer(m)
+		if reason != dropNone {
+			b.drop(subject, reason)
+			answer = &gateway.Answer{Bad: true}
+		}
+		done(answer, nil)
 	})
 }
 
@@ -255,7 +261,13 @@ func channelHeader(e *gateway.Event) natsgo.Header {
 		assigns = []byte("{}")
 	}
 	h["Phx-Assigns"] = []string{string(assigns)}
+	setTrace(h, e.Trace)
 	return h
+}
+
+func setTrace(h natsgo.Header, t gateway.Trace) {
+	setRaw(h, "traceparent", t.Parent)
+	setRaw(h, "tracestate", t.State)
 }
 
 func set(h natsgo.Header, key, value string) { h[key] = []string{EncodeHeader(value)} }

@@ -194,8 +194,8 @@ func (b *Bus) receive(a arrival) {
 	case a.of != nil:
 		b.broadcast(a.of.topic, m)
 	case strings.HasPrefix(subject, b.requests.prefix):
-		if !b.requests.answered(m) {
-			b.stats.Dropped[dropLateAnswer].Add(1)
+		if about, why := b.requests.answered(m); why != dropNone {
+			b.drop(about, why)
 		}
 	case strings.HasPrefix(subject, b.subjects.channel):
 		b.channel(m)

@@ -87,16 +87,16 @@ func TestDroppedReports(t *testing.T) {
 		{topic, `[]`, []string{"Phx-Event", "e"}, dropNotObject},
 		{topic, `{"payload":{}}`, nil, dropNoEvent},
 		{topic, `{"event":"phx_reply","payload":{}}`, nil, dropReserved},
-		{topic, `{}`, []string{"Phx-Event", "a=zz"}, dropHeader},
+		{topic, `{}`, []string{"Phx-Event", "a=zz"}, dropEventHeader},
 		{topic, `{"event":"e","payload":1}`, nil, dropNotObject},
 		{channel, `{}`, nil, dropMeaningless},
 		{channel, ``, []string{"Phx-Action", "leave"}, dropAction},
-		{channel, `{`, []string{"Phx-Ref", "1", "Phx-Status", "ok"}, dropAnswer},
+		{channel, `{`, []string{"Phx-Ref", "1", "Phx-Status", "ok"}, dropNotJSON},
 		{"phx.socket.ann", ``, nil, dropMeaningless},
-		{"phx.authz.recheck.topic.=zz", ``, nil, dropNoChannel},
-		{"phx.authz.recheck.socket.a.b", ``, nil, dropNoChannel},
-		{"phx.authz.recheck.all", ``, nil, dropNoChannel},
-		{"phx.socket.=zz", ``, []string{"Phx-Action", "disconnect"}, dropNoChannel},
+		{"phx.authz.recheck.topic.=zz", ``, nil, dropBadID},
+		{"phx.authz.recheck.socket.a.b", ``, nil, dropBadID},
+		{"phx.authz.recheck.all", ``, nil, dropBadID},
+		{"phx.socket.=zz", ``, []string{"Phx-Action", "disconnect"}, dropBadID},
 	} {
 		before := b.stats.Dropped[c.reason].Load()
 		publish(t, nc, c.subject, c.body, c.headers...)

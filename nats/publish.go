@@ -51,8 +51,10 @@ func (b *Bus) broadcast(topic string, m *natsgo.Msg) {
 
 // readEvent reads a publish whose header names the event.
 func readEvent(m *natsgo.Msg) (event string, payload []byte, binary bool, reason dropReason) {
-	event, reason = header(m, "Phx-Event")
-	if reason == dropNone {
+	event, ok := header(m, "Phx-Event")
+	if !ok {
+		reason = dropEventHeader
+	} else {
 		reason = checkEvent(event)
 	}
 	if reason != dropNone {
@@ -63,7 +65,7 @@ func readEvent(m *natsgo.Msg) (event string, payload []byte, binary bool, reason
 		return event, m.Data, true, dropNone
 	case "", "json":
 	default:
-		return "", nil, false, dropHeader
+		return "", nil, false, dropEncoding
 	}
 	return event, m.Data, false, checkPayload(m.Data)
 }
@@ -109,11 +111,11 @@ func readEnvelope(body []byte, out *gateway.Broadcast) (stamp []byte, reason dro
 	out.Payload = payload
 	if from != nil && string(from) != "null" {
 		if from[0] != '"' {
-			return nil, dropHeader
+			return nil, dropFrom
 		}
 		id, err := phx.AppendUnquote(nil, from)
 		if err != nil {
-			return nil, dropHeader
+			return nil, dropFrom
 		}
 		out.From = string(id)
 	}
@@ -150,24 +152,24 @@ func reasonOf(err error) dropReason {
 	return dropNotJSON
 }
 
-// header returns a decoded header value, "" if there is none.
-func header(m *natsgo.Msg, key string) (string, dropReason) {
+// header returns a decoded header value, "" if there is none; false if it does not decode.
+func header(m *natsgo.Msg, key string) (string, bool) {
 	v := m.Header.Get(key)
 	if v == "" {
-		return "", dropNone
+		return "", true
 	}
 	s, err := DecodeHeader(v)
 	if err != nil || !utf8.ValidString(s) {
-		return "", dropHeader
+		return "", false
 	}
-	return s, dropNone
+	return s, true
 }
 
 // channel reads a message for one channel.
 func (b *Bus) channel(m *natsgo.Msg) {
 	id, ok := b.subjects.ParseChannel(m.Subject)
 	if !ok {
-		b.drop(m.Subject, dropNoChannel)
+		b.drop(m.Subject, dropBadID)
 		return
 	}
 	out := &gateway.ChannelMessage{Channel: id}
@@ -185,9 +187,7 @@ func (b *Bus) channel(m *natsgo.Msg) {
 		out.Event, out.Payload, out.Binary, reason = readEvent(m)
 	case hasRef && hasStatus:
 		out.Ref = m.Header.Get("Phx-Ref")
-		if out.Late = readAnswer(m); out.Late.Bad {
-			reason = dropAnswer
-		}
+		out.Late, reason = readAnswer(m)
 		out.Action = gateway.ActionNone // the answer has it
 	case out.Action == gateway.ActionNone:
 		reason = dropMeaningless
@@ -203,7 +203,7 @@ func (b *Bus) channel(m *natsgo.Msg) {
 func (b *Bus) socket(m *natsgo.Msg) {
 	id, ok := b.subjects.ParseSocket(m.Subject)
 	if !ok {
-		b.drop(m.Subject, dropNoChannel)
+		b.drop(m.Subject, dropBadID)
 		return
 	}
 	out := &gateway.SocketMessage{ID: id}
@@ -217,8 +217,8 @@ func (b *Bus) socket(m *natsgo.Msg) {
 		reason = dropAction
 	case out.Action == gateway.ActionDisconnect:
 	case out.Action == gateway.ActionLeave:
-		if out.Topic, reason = header(m, "Phx-Topic"); out.Topic == "" {
-			reason = dropHeader
+		if out.Topic, _ = header(m, "Phx-Topic"); out.Topic == "" {
+			reason = dropTopicHeader
 		}
 	default:
 		reason = dropMeaningless
@@ -234,7 +234,7 @@ func (b *Bus) socket(m *natsgo.Msg) {
 func (b *Bus) recheck(m *natsgo.Msg) {
 	switch topic, id, ok := b.subjects.ParseRecheck(m.Subject); {
 	case !ok:
-		b.drop(m.Subject, dropNoChannel)
+		b.drop(m.Subject, dropBadID)
 	case topic != "":
 		b.inbox.RecheckTopic(topic)
 	default:

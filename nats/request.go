@@ -22,27 +22,43 @@ type requests struct {
 
 	mu        sync.Mutex
 	next      uint64
-	waiting   map[uint64]func(*natsgo.Msg, error)
+	waiting   map[uint64]waitingRequest
+	over      [maxOver]overRequest // by id modulo maxOver
 	deadlines deadlines
 	sooner    chan struct{} // the first deadline changed; never closed
 	quit      chan struct{} // closed by close
 }
 
+// waitingRequest is a request without an answer yet.
+type waitingRequest struct {
+	subject string
+	done    func(*natsgo.Msg, error)
+}
+
+// overRequest is a request that was answered, or has timed out. The last of them are remembered, so that who answers late or twice can be told what it was.
+type overRequest struct {
+	id       uint64
+	subject  string
+	answered bool
+}
+
+const maxOver = 1024
+
 func (r *requests) init(prefix string) {
 	r.prefix = prefix
-	r.waiting = map[uint64]func(*natsgo.Msg, error){}
+	r.waiting = map[uint64]waitingRequest{}
 	r.sooner = make(chan struct{}, 1)
 	r.quit = make(chan struct{})
 }
 
 // request publishes a request; done gets the answer or ErrNoBackend, ErrTimeout, ErrUnavailable, unless an error is returned.
 func (b *Bus) request(subject string, h natsgo.Header, data []byte, timeout time.Duration, done func(*natsgo.Msg, error)) error {
-	id, ok := b.requests.add(time.Now().Add(timeout), done)
+	id, ok := b.requests.add(time.Now().Add(timeout), waitingRequest{subject, done})
 	if !ok {
 		return gateway.ErrUnavailable
 	}
 	if err := b.publish(subject, b.requests.replySubject(id), h, data); err != nil {
-		if b.requests.take(id) == nil {
+		if b.requests.take(id, false) == nil {
 			return nil // the loss of the connection has answered it already
 		}
 		return err
@@ -51,7 +67,7 @@ func (b *Bus) request(subject string, h natsgo.Header, data []byte, timeout time
 }
 
 // add registers a request.
-func (r *requests) add(deadline time.Time, done func(*natsgo.Msg, error)) (id uint64, ok bool) {
+func (r *requests) add(deadline time.Time, w waitingRequest) (id uint64, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.waiting) >= maxRequests {
@@ -59,7 +75,7 @@ func (r *requests) add(deadline time.Time, done func(*natsgo.Msg, error)) (id ui
 	}
 	r.next++
 	id = r.next
-	r.waiting[id] = done
+	r.waiting[id] = w
 	heap.Push(&r.deadlines, deadlineOf{deadline, id})
 	if r.deadlines[0].id == id {
 		select {
@@ -70,42 +86,67 @@ func (r *requests) add(deadline time.Time, done func(*natsgo.Msg, error)) (id ui
 	return id, true
 }
 
-// take removes a request and returns its function; nil if it is answered already.
-func (r *requests) take(id uint64) func(*natsgo.Msg, error) {
+// take removes a request and returns its function; nil if it is over already.
+func (r *requests) take(id uint64, answered bool) func(*natsgo.Msg, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	done := r.waiting[id]
+	w, ok := r.waiting[id]
+	if !ok {
+		return nil
+	}
 	delete(r.waiting, id)
-	return done
+	r.remember(id, w, answered)
+	return w.done
 }
 
-// answered hands over a message that came on a reply subject. What answers nothing that waits is late or a second answer, and dropped.
-func (r *requests) answered(m *natsgo.Msg) bool {
+func (r *requests) remember(id uint64, w waitingRequest, answered bool) {
+	r.over[id%maxOver] = overRequest{id, w.subject, answered}
+}
+
+// answered hands over a message that came on a reply subject. What answers nothing that waits is dropped: then it says why, and which request it was about.
+func (r *requests) answered(m *natsgo.Msg) (about string, why dropReason) {
 	id, err := strconv.ParseUint(strings.TrimPrefix(m.Subject, r.prefix), 36, 64)
 	if err != nil {
-		return false
+		return m.Subject, dropNobodysAnswer
 	}
-	done := r.take(id)
+	done := r.take(id, true)
 	if done == nil {
-		return false
+		return r.after(id, m.Subject)
 	}
 	if len(m.Data) == 0 && m.Header.Get("Status") == "503" {
 		done(nil, gateway.ErrNoBackend)
-		return true
+	} else {
+		done(m, nil)
 	}
-	done(m, nil)
-	return true
+	return "", dropNone
+}
+
+// after says what an answer to a request that is over is.
+func (r *requests) after(id uint64, reply string) (about string, why dropReason) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch o := r.over[id%maxOver]; {
+	case o.id != id || o.subject == "":
+		return reply, dropNobodysAnswer
+	case o.answered:
+		return o.subject, dropSecondAnswer
+	default:
+		return o.subject, dropLateAnswer
+	}
 }
 
 // failAll ends all requests.
 func (r *requests) failAll(err error) {
 	r.mu.Lock()
 	waiting := r.waiting
-	r.waiting = map[uint64]func(*natsgo.Msg, error){}
+	r.waiting = map[uint64]waitingRequest{}
 	r.deadlines = nil
+	for id, w := range waiting {
+		r.remember(id, w, false)
+	}
 	r.mu.Unlock()
-	for _, done := range waiting {
-		done(nil, err)
+	for _, w := range waiting {
+		w.done(nil, err)
 	}
 }
 
@@ -120,7 +161,7 @@ func (r *requests) expire() {
 		next := time.Hour
 		for len(r.deadlines) > 0 {
 			first := r.deadlines[0]
-			done, waits := r.waiting[first.id]
+			w, waits := r.waiting[first.id]
 			if waits && first.at.After(now) {
 				next = first.at.Sub(now)
 				break
@@ -128,7 +169,8 @@ func (r *requests) expire() {
 			heap.Pop(&r.deadlines)
 			if waits {
 				delete(r.waiting, first.id)
-				late = append(late, done)
+				r.remember(first.id, w, false)
+				late = append(late, w.done)
 			}
 		}
 		if len(r.deadlines) < cap(r.deadlines)/4 {

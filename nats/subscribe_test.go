@@ -76,8 +76,8 @@ func TestSubscribeAgainInARow(t *testing.T) {
 	if n := r.len(); n != 101 {
 		t.Errorf("%d messages, want 101: a topic came twice or after its end", n)
 	}
-	if n := b.nc().NumSubscriptions(); n != 6 {
-		t.Errorf("%d subscriptions at NATS, want the four fixed ones and two topics", n)
+	if n := b.nc().NumSubscriptions(); n != 7 {
+		t.Errorf("%d subscriptions at NATS, want the five fixed ones and two topics", n)
 	}
 }
 

@@ -68,6 +68,7 @@ type config struct {
 	AddressConnections       settings.Count `env:"ADDRESS_CONNECTIONS" help:"connections of one client address; more are held and refused as above" none:"none: no limit"`
 	JoinsPerSecond           settings.Count `env:"GATEWAY_JOINS_PER_SECOND" help:"joins decided in a second; more wait for up to 5 s, beyond which they are refused as overloaded" none:"none: no limit"`
 	AddressJoinsPerSecond    settings.Count `env:"ADDRESS_JOINS_PER_SECOND" help:"the same from one client address; refused as rate limited" none:"none: no limit"`
+	RateLimits
 
 	IdleTimeout  settings.Duration `env:"IDLE_TIMEOUT" envDefault:"60s" help:"no frame from the client for so long: closed"`
 	AuthzTimeout settings.Duration `env:"AUTHZ_TIMEOUT" envDefault:"5s" help:"for connect and join"`
@@ -80,6 +81,8 @@ type config struct {
 	ReadyGrace   settings.Duration `env:"READY_GRACE" envDefault:"5s" help:"a NATS hiccup shorter than this does not make a fleet unready"`
 	Linger       settings.Pause    `env:"PRESENCE_LINGER" envDefault:"10s" help:"how long a presence stays whose channel the gateway ended for no fault of its user; 0s: no linger"`
 	GapSpread    settings.Duration `env:"GAP_SPREAD" envDefault:"3s" help:"over how long channels are told to rejoin after a gap"`
+
+	TraceSampleRatio settings.Ratio `env:"TRACE_SAMPLE_RATIO" envDefault:"1" help:"of the traces that begin here, the share that backends are told to record"`
 
 	LogLevel  settings.LogLevel `env:"LOG_LEVEL" envDefault:"info" help:"debug, info, warn or error"`
 	GatewayID string            `env:"GATEWAY_ID" help:"name of this gateway in channel ids; must be new for each start" none:"host name and a random part"`
@@ -107,7 +110,7 @@ func load(environ map[string]string) (*config, error) {
 		}
 	}
 	errs = append(errs, settings.CheckAddress("LISTEN", c.Listen), settings.CheckAddress("ADMIN_LISTEN", c.AdminListen),
-		settings.CheckPair("TLS_CERT_FILE", c.TLSCert, "TLS_KEY_FILE", c.TLSKey), c.NATS.Check())
+		settings.CheckPair("TLS_CERT_FILE", c.TLSCert, "TLS_KEY_FILE", c.TLSKey), c.NATS.Check(), c.RateLimits.check())
 	bad(!strings.HasPrefix(c.SocketPath, "/") || len(c.SocketPath) > 1 && strings.HasSuffix(c.SocketPath, "/") || strings.ContainsAny(c.SocketPath, " ?#%"),
 		"SOCKET_PATH: %q: want a path that begins with / and does not end with it", c.SocketPath)
 	bad(c.GatewayID != "" && !regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`).MatchString(c.GatewayID), "GATEWAY_ID: %q: want at most 64 characters A-Z a-z 0-9 - _", c.GatewayID)
@@ -169,6 +172,8 @@ func (c *config) gatewayConfig() gateway.Config {
 	g.RechecksPerSecond = int(c.RechecksPerSecond)
 	g.DrainDelay, g.DrainSpread, g.DrainRate = time.Duration(c.DrainDelay), time.Duration(c.DrainSpread), int(c.DrainRate)
 	g.MaxAge, g.ShedTolerance, g.Version = time.Duration(c.MaxAge), float64(c.Shed), version()
+	g.TraceSampleRatio = float64(c.TraceSampleRatio)
+	g.SocketLimits, g.UserLimits = c.RateLimits.limits(c.MaxChannelsPerSocket)
 	return g
 }
 

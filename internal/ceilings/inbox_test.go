@@ -44,6 +44,11 @@ func busInbox(t *testing.T, c *ceilings) {
 	publisher := a.connectNATS()
 	body := []byte(`{"event":"flood","payload":{"x":"` + strings.Repeat("x", floodMessage) + `"}}`)
 
+	told, err := a.nats.SubscribeSync("phx.dropped")
+	if err != nil {
+		t.Fatal(err)
+	}
+
 	published := 0
 	a.press(members, func() {
 		flooding := make(chan struct{})
@@ -72,6 +77,12 @@ func busInbox(t *testing.T, c *ceilings) {
 		published, m.value("phxgate_nats_messages_received_total", ""), queue, loop, gaps, everybody, slow, m.value("phxgate_gap_rejoins_total", ""))
 	if queue+loop == 0 || gaps == 0 {
 		t.Errorf("%d messages dropped, %d gaps of the topic: nothing was pressed", queue+loop, gaps)
+	}
+	// Who floods is told so.
+	if report, err := told.NextMsg(phxtest.Patience()); err != nil {
+		t.Errorf("phx.dropped: %v", err)
+	} else if !strings.HasPrefix(string(report.Data), `{"subject":"phx.topic.room.flood","reason":"topic full",`) {
+		t.Errorf("phx.dropped: %s", report.Data)
 	}
 
 	// Afterwards: whoever is left and was not told gets what is published now.

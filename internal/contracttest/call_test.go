@@ -93,6 +93,8 @@ func TestCallEndsTheChannel(t *testing.T) {
 		b.publish("phx.topic.room.1", `{}`, "Phx-Event", "lost")
 		wantError(t, c, c.Push("room:1", "ask", struct{}{}), "unmatched topic")
 		c.Join("room:1", struct{}{})
+		b.publish("phx.topic.room.1", `{}`, "Phx-Event", "mark") // what was lost does not reach the next client
+		c.WantUntil(`[null,null,"room:1","mark",{}]`)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"crypto/hmac"
 	"crypto/pbkdf2"
 	"crypto/sha256"
+	"crypto/sha512"
 	"encoding/base64"
 	"encoding/binary"
 	"os"
@@ -51,8 +52,13 @@ func phoenixToken(t *testing.T, signedAt time.Time, maxAgeSeconds uint32) string
 	if err != nil {
 		t.Fatal(err)
 	}
+	return signPhoenix(key, "a\x2a", signedAt, maxAgeSeconds)
+}
+
+// signPhoenix signs data, in the external term format.
+func signPhoenix(key []byte, data string, signedAt time.Time, maxAgeSeconds uint32) string {
 	ms := binary.LittleEndian.AppendUint64(nil, uint64(signedAt.UnixMilli()))
-	term := append([]byte("\x83h\x03a\x2an\x06\x00"), ms[:6]...) // {42, signed_at,
+	term := append([]byte("\x83h\x03"+data+"n\x06\x00"), ms[:6]...) // {data, signed_at,
 	term = binary.BigEndian.AppendUint32(append(term, 'b'), maxAgeSeconds)
 	text := "SFMyNTY." + base64.RawURLEncoding.EncodeToString(term)
 	mac := hmac.New(sha256.New, key)
@@ -96,6 +102,33 @@ func TestPhoenixTokenSocket(t *testing.T) {
 	c.WantClosed(1001)
 	if strings.Contains(g.stderr.String(), phoenixSecret) {
 		t.Error("the log holds the secret")
+	}
+}
+
+// What is neither an integer, a string nor a map with one of them makes an anonymous socket; the key is derived as the options say.
+func TestPhoenixTokenData(t *testing.T) {
+	t.Parallel()
+	key, err := pbkdf2.Key(sha512.New, phoenixSecret, []byte(phoenixSalt), 2000, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, b := setup(t, phoenixRules, append(phoenixSettings, "PHX_TOKEN_KEY_ITERATIONS=2000", "PHX_TOKEN_KEY_LENGTH=64", "PHX_TOKEN_KEY_DIGEST=sha512")...)
+	if status := tokenStatus(t, g, phoenixToken(t, time.Now(), 600)); status != 403 {
+		t.Errorf("a key of the default options: status %d, want 403", status)
+	}
+	joined := b.listen("phx.joined.>")
+	for data, want := range map[string]struct{ id, assigns string }{
+		"a\x2a":                        {"user_socket:42", `{"claims":{"sub":"42","data":42}}`},
+		"m\x00\x00\x00\x03ann":         {"user_socket:ann", `{"claims":{"sub":"ann","data":"ann"}}`},
+		"h\x02w\x04usera\x2a":          {"", `{"claims":{"data":["user",42]}}`},
+		"w\x03nil":                     {"", `{"claims":{"data":null}}`},
+		"t\x00\x00\x00\x01w\x01aa\x01": {"", `{"claims":{"a":1}}`},
+	} {
+		c := phxtest.Dial(t, g.url("vsn=2.0.0&token="+signPhoenix(key, data, time.Now(), 600)))
+		c.Join("room:1", struct{}{})
+		msg := next(t, joined)
+		wantHeaders(t, msg, "Phx-Socket-Id", want.id)
+		wantJSON(t, "assigns", []byte(msg.Header.Get("Phx-Assigns")), want.assigns)
 	}
 }
 

@@ -43,6 +43,10 @@ var exercises = []struct {
 		bob.WantReply(bob.StartJoin("room:closed", struct{}{}), "error")
 		bob.Join("room:é ü", []int{1})
 		bob.Leave("room:é ü")
+		traced := phxtest.Dial(e.t, e.socket("traced"), phxtest.Header("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"), phxtest.Header("tracestate", "a=1"))
+		traced.Join("room:traced", struct{}{})
+		traced.Call("room:traced", "ok", struct{}{}, "ok")
+		traced.Leave("room:traced")
 	}},
 	{"broadcasts of clients", func(e *exercise) {
 		e.ann.Push(lobby, "shout", map[string]int{"a": 1})

@@ -71,10 +71,10 @@ func (rec *recorder) message(m *natsgo.Msg) {
 	}
 }
 
-// look says what is wrong with a message; "" if nothing is. A client may cause messages on four kinds of subject (docs/contract.md, "Subjects at a glance"); a
-// gateway probes and gets its answers under phx.fleet, and registers itself for presence.
+// look says what is wrong with a message; "" if nothing is. A client may cause messages on four kinds of subject (docs/contract.md, "Subjects at a glance"), and floods that are told on
+// phx.dropped; a gateway probes and gets its answers under phx.fleet, and registers itself for presence.
 func (rec *recorder) look(m *natsgo.Msg) string {
-	for _, own := range []string{"phx.fleet.", "phx.presence.", "$KV.phx_presence.g", "_INBOX.", "$SYS.", "$JS."} {
+	for _, own := range []string{"phx.fleet.", "phx.presence.", "$KV.phx_presence.g", "_INBOX.", "$SYS.", "$JS.", "phx.dropped"} {
 		if strings.HasPrefix(m.Subject, own) {
 			return ""
 		}

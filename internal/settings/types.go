@@ -13,6 +13,10 @@ import (
 type (
 	// Count is a whole number of 1 or more.
 	Count int
+	// Rate is how often a second; 0: no limit.
+	Rate float64
+	// Ratio is a number from 0 to 1.
+	Ratio float64
 	// Duration is more than zero and carries a unit.
 	Duration time.Duration
 	// Switch is true or false.
@@ -27,6 +31,8 @@ type (
 
 var (
 	_ encoding.TextUnmarshaler = (*Count)(nil)
+	_ encoding.TextUnmarshaler = (*Rate)(nil)
+	_ encoding.TextUnmarshaler = (*Ratio)(nil)
 	_ encoding.TextUnmarshaler = (*Duration)(nil)
 	_ encoding.TextUnmarshaler = (*Switch)(nil)
 	_ encoding.TextUnmarshaler = (*CIDRs)(nil)
@@ -41,6 +47,26 @@ func (c *Count) UnmarshalText(b []byte) error {
 		return fmt.Errorf("%q is not a whole number of 1 or more", b)
 	}
 	*c = Count(n)
+	return nil
+}
+
+// UnmarshalText implements [encoding.TextUnmarshaler]. A rate is digits, with or without a point, and at most a million.
+func (r *Rate) UnmarshalText(b []byte) error {
+	v, err := strconv.ParseFloat(string(b), 64)
+	if err != nil || strings.Trim(string(b), "0123456789.") != "" || v > 1e6 || v > 0 && v < 1e-6 {
+		return fmt.Errorf("%q is not a number a second, such as 20 or 0.5, and 0 for no limit", b)
+	}
+	*r = Rate(v)
+	return nil
+}
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (r *Ratio) UnmarshalText(b []byte) error {
+	v, err := strconv.ParseFloat(string(b), 64)
+	if err != nil || strings.Trim(string(b), "0123456789.") != "" || v > 1 {
+		return fmt.Errorf("%q is not a number from 0 to 1, such as 0.05", b)
+	}
+	*r = Ratio(v)
 	return nil
 }
 
