@@ -84,7 +84,10 @@ func runGateway(ctx, now context.Context, s *config, log *slog.Logger, pages htt
 		authorizer = &tokenAuthorizer{Authorizer: authorizer, tokens: tokens, asks: s.ConnectAuth == "authz"}
 	}
 	cfg := s.gatewayConfig()
-	cfg.Log, cfg.Handler, cfg.Fleet = log, pages, bus
+	cfg.Log, cfg.Handler = log, pages
+	if cfg.ShedTolerance > 0 {
+		cfg.Fleet = bus
+	}
 	tracker := presence.NewTracker(presence.TrackerConfig{Gateway: s.GatewayID, Linger: time.Duration(s.Linger), Log: log}, bus.Presence())
 	cfg.Presence = tracker
 	bus.SetPresence(tracker)

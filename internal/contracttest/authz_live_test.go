@@ -88,7 +88,7 @@ func serveLive(b *backend) *liveAuthz {
 	return a
 }
 
-type token map[string]string
+type tokenParams map[string]string
 
 // A client renews its token on a live channel: what the join granted is replaced.
 func TestReauthorize(t *testing.T) {
@@ -103,7 +103,7 @@ func TestReauthorize(t *testing.T) {
 	c.Call("room:1", "ask", struct{}{}, "ok")
 
 	// The payload goes over the join's params; the reply is the decision's response; the event behind it is under the new assigns, those of backends stay.
-	ref := c.Push("room:1", "access_token", token{"token": "b"})
+	ref := c.Push("room:1", "access_token", tokenParams{"token": "b"})
 	ask := c.Push("room:1", "ask", struct{}{})
 	wantJSON(t, "reply", c.WantReply(ref, "ok").Payload, `{"token":"b"}`)
 	wantJSON(t, "assigns", c.WantReply(ask, "ok").Payload, `{"token":"b","calls":1}`)
@@ -115,12 +115,12 @@ func TestReauthorize(t *testing.T) {
 		"socket":{"id":null,"assigns":{},"transport":"websocket","peer":"127.0.0.1"},"reauthorize":true}`)
 
 	// Without a decision all stays as it was.
-	wantError(t, c, c.Push("room:1", "access_token", token{"token": "silent"}), "authorization unavailable")
+	wantError(t, c, c.Push("room:1", "access_token", tokenParams{"token": "silent"}), "authorization unavailable")
 	wantError(t, c, c.Push("room:1", "access_token", []int{1}), "invalid payload")
 	wantJSON(t, "assigns", c.Call("room:1", "ask", struct{}{}, "ok"), `{"token":"b","calls":1}`)
 
 	// reply: false, and the next renewal builds on this one.
-	ref = c.Push("room:1", "quiet_token", token{"token": "c", "more": "x"})
+	ref = c.Push("room:1", "quiet_token", tokenParams{"token": "c", "more": "x"})
 	wantJSON(t, "assigns", c.WantReply(c.Push("room:1", "ask", struct{}{}), "ok").Payload, `{"token":"c","calls":1}`)
 	if strings.Contains(c.Log().String(), `"`+ref+`","room:1","phx_reply"`) {
 		t.Error("an accepted event with reply: false was answered")
@@ -128,7 +128,7 @@ func TestReauthorize(t *testing.T) {
 	authz.take()
 
 	// Refused: the client is told why, the channel closes for good, and nothing more of its topic comes.
-	ref = c.Push("room:1", "quiet_token", token{"token": "bad"})
+	ref = c.Push("room:1", "quiet_token", tokenParams{"token": "bad"})
 	c.Push("room:1", "ask", struct{}{}) // waits behind it, and goes with the channel
 	wantError(t, c, ref, "revoked")
 	m := c.WantEvent("room:1", "phx_close", `{}`)
@@ -143,7 +143,7 @@ func TestReauthorize(t *testing.T) {
 	}
 	b.publish("phx.topic.room.1", `{}`, "Phx-Event", "secret")
 	b.flush()
-	c.Join("room:2", token{"token": "a"})
+	c.Join("room:2", tokenParams{"token": "a"})
 	c.WantNothing(phxtest.Scaled(100 * time.Millisecond))
 }
 
@@ -155,14 +155,14 @@ func TestReauthorizeExpiry(t *testing.T) {
 	soon := time.Now().Unix() + 3
 	authz.expire("short", soon)
 	c := g.dial(t)
-	c.Join("room:kept", token{"token": "short"})
-	c.Join("room:gone", token{"token": "short"})
-	c.Call("room:kept", "access_token", token{"token": "long"}, "ok")
+	c.Join("room:kept", tokenParams{"token": "short"})
+	c.Join("room:gone", tokenParams{"token": "short"})
+	c.Call("room:kept", "access_token", tokenParams{"token": "long"}, "ok")
 	c.WantEvent("room:gone", "phx_error", `{"$type":"object"}`)
 	waitFor(t, "the old end of the renewed channel", func() bool { return time.Now().Unix() > soon+1 })
 	c.WantNothing(phxtest.Scaled(50 * time.Millisecond))
 	authz.expire("short", time.Now().Unix()+2)
-	c.Call("room:kept", "access_token", token{"token": "short"}, "ok")
+	c.Call("room:kept", "access_token", tokenParams{"token": "short"}, "ok")
 	c.WantEvent("room:kept", "phx_error", `{"$type":"object"}`)
 }
 
@@ -194,11 +194,11 @@ func TestRecheck(t *testing.T) {
 	ann, bea := phxtest.Dial(t, g.url("vsn=2.0.0&id=ann")), phxtest.Dial(t, other.url("vsn=2.0.0&id=bea"))
 	for c, name := range map[*phxtest.Client]string{ann: "ann", bea: "bea"} {
 		for _, topic := range []string{"room:1", "room:2"} {
-			c.Join(topic, token{"token": name + topic[len("room:"):]})
+			c.Join(topic, tokenParams{"token": name + topic[len("room:"):]})
 		}
 	}
 	watcher := phxtest.Dial(t, g.url("vsn=2.0.0&id=cid"))
-	watcher.Join("room:1", token{"token": "cid1"})
+	watcher.Join("room:1", tokenParams{"token": "cid1"})
 	var roster phxtest.Roster
 	watcher.WantRoster(&roster, "room:1", "ann1 bea1 cid1", 0)
 
@@ -254,7 +254,7 @@ func TestRecheck(t *testing.T) {
 	if got := authz.take(); len(got) != 1 || !strings.Contains(got[0], `"id":"user:bea"`) {
 		t.Errorf("asked %q, want once about bea", got)
 	}
-	wantError(t, bea, bea.StartJoin("room:2", token{"token": "bea2"}), "revoked")
+	wantError(t, bea, bea.StartJoin("room:2", tokenParams{"token": "bea2"}), "revoked")
 	if status, metrics := get("http://" + other.admin + "/metrics"); status != 200 || !strings.Contains(metrics, `phxgate_rechecks_total{outcome="refused"} 2`) {
 		t.Errorf("metrics (%d) do not count two refused rechecks", status)
 	}
@@ -268,13 +268,13 @@ func TestRecheckAfterReconnect(t *testing.T) {
 	authz := serveLive(b)
 	g := startGateway(t, servers.URL(0), liveRules)
 	c := g.dial(t)
-	c.Join("kept:1", token{"token": "a"})
-	c.Join("kept:2", token{"token": "b"})
+	c.Join("kept:1", tokenParams{"token": "a"})
+	c.Join("kept:2", tokenParams{"token": "b"})
 	servers.Stop(0)
 	authz.refuse("b") // and whoever ordered a recheck was not heard
 	servers.Restart(0)
 	c.WantEvent("kept:2", "phx_close", `{}`)
-	wantError(t, c, c.StartJoin("kept:2", token{"token": "b"}), "revoked")
+	wantError(t, c, c.StartJoin("kept:2", tokenParams{"token": "b"}), "revoked")
 	if requests := authz.take(); len(requests) < 2 {
 		t.Errorf("asked %q, want about both channels", requests)
 	}
@@ -338,7 +338,7 @@ func TestJoinsInOneRequest(t *testing.T) {
 	batches = nil
 	mu.Unlock()
 	burst(t, g.dial(t), topics("a", 40)...)
-	g.dial(t).Join("room:alone", token{"token": "x"})
+	g.dial(t).Join("room:alone", tokenParams{"token": "x"})
 	b.flush()
 	after, _, _ := singles.Pending()
 	mu.Lock()

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -21,6 +22,7 @@ channels:
       - {event: shout, do: broadcast}
       - {event: whisper, do: broadcast_from}
       - {event: seen, do: cast}
+      - {event: access_token, do: reauthorize}
       - {event: "*", do: call}
 `
 
@@ -74,6 +76,34 @@ var exercises = []struct {
 		e.ann.WantReply("9", "ok")
 		e.ann.Push(lobby, "seen", struct{}{})
 		e.ann.Call(lobby, "ok é", struct{}{}, "ok") // behind the cast
+	}},
+	{"authorization again", func(e *exercise) {
+		e.ann.Call(lobby, "access_token", map[string]string{"token": "x"}, "ok")
+		for _, subject := range []string{"phx.authz.recheck.topic.room.lobby", "phx.authz.recheck.socket.user=3Aann"} {
+			asked := e.subscribe("phx.authz.join")
+			e.publish(subject, "")
+			asked()
+		}
+		batches, err := e.nc.SubscribeSync("phx.authz.joins")
+		if err != nil {
+			e.t.Fatal(err)
+		}
+		clustertest.WaitFor(e.t, "joins that are asked about together", func() bool { // when the gateway knows that somebody answers them
+			bob := phxtest.Dial(e.t, e.socket("bob"), phxtest.Header("tracestate", "a=1"), phxtest.Header("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"))
+			bob.SendRaw(slices.Concat(clientText(`["1","1","room:x","phx_join",{}]`), clientText(`["2","2","room:closed","phx_join",{}]`), clientText(`["3","3","room:y","phx_join",{}]`)))
+			for range 3 {
+				bob.Recv(phxtest.Patience())
+			}
+			for {
+				m, err := batches.NextMsg(time.Millisecond) // what was answered has come
+				if err != nil {
+					return false
+				}
+				if strings.Contains(string(m.Data), "room:y") {
+					return true
+				}
+			}
+		})
 	}},
 	{"one channel", func(e *exercise) {
 		e.publish("phx.channel."+e.channel, `{"a":1}`, "Phx-Event", "pushed", "Phx-Encoding", "json")
@@ -148,18 +178,17 @@ func newExercise(b *bench) *exercise {
 			}
 			return `{"allow":true,"id":"user:` + r.Params.Name + `","assigns":{"name":"` + r.Params.Name + `"},"expires_at":4102444800}`, nil
 		},
-		"phx.authz.join": func(m *nats.Msg) (string, []string) {
-			var r struct {
-				Topic  string
-				Socket struct{ Assigns struct{ Name string } }
+		"phx.authz.join": func(m *nats.Msg) (string, []string) { return decideJoin(m.Data), nil },
+		"phx.authz.joins": func(m *nats.Msg) (string, []string) {
+			var batch struct{ Joins []json.RawMessage }
+			_ = json.Unmarshal(m.Data, &batch) // the document is held against it
+			replies := make([]string, len(batch.Joins))
+			for i, join := range batch.Joins {
+				if replies[i] = decideJoin(join); i == 2 {
+					replies[i] = "null" // to be asked about alone
+				}
 			}
-			if _ = json.Unmarshal(m.Data, &r); r.Topic == "room:closed" { // the document is held against it
-				return `{"status":"error","response":{"reason":"closed"}}`, nil
-			}
-			if r.Socket.Assigns.Name == "" {
-				return `{"status":"ok","events":[]}`, nil
-			}
-			return `{"status":"ok","response":{},"assigns":{"role":"é"},"presence":{"key":"` + r.Socket.Assigns.Name + `","meta":{}},"expires_at":4102444800}`, nil
+			return `{"joins":[` + strings.Join(replies, ",") + `]}`, nil
 		},
 		"phx.event.*.room.>": func(m *nats.Msg) (string, []string) {
 			switch m.Header.Get("Phx-Event") {
@@ -192,6 +221,26 @@ func newExercise(b *bench) *exercise {
 	e.ann = phxtest.Dial(b.t, e.socket("ann"))
 	e.channel = e.join(e.ann, lobby)
 	return e
+}
+
+// decideJoin answers one join request.
+func decideJoin(request []byte) string {
+	var r struct {
+		Topic  string
+		Socket struct{ Assigns struct{ Name string } }
+	}
+	if _ = json.Unmarshal(request, &r); r.Topic == "room:closed" { // the document is held against it
+		return `{"status":"error","response":{"reason":"closed"}}`
+	}
+	if r.Socket.Assigns.Name == "" {
+		return `{"status":"ok","events":[]}`
+	}
+	return `{"status":"ok","response":{},"assigns":{"role":"é"},"presence":{"key":"` + r.Socket.Assigns.Name + `","meta":{}},"expires_at":4102444800}`
+}
+
+// clientText is a text frame as a client sends it, its mask all zeros.
+func clientText(text string) []byte {
+	return slices.Concat([]byte{0x81, 0x80 | byte(len(text)), 0, 0, 0, 0}, []byte(text)) // of less than 126 bytes
 }
 
 // binaryPush is a frame of V2 that pushes two bytes in room:lobby, with the join_ref 1 and the ref 9.

@@ -24,13 +24,17 @@ const lobby = "room:lobby"
 
 // checks say, for each verb of the nats CLI and each subject of the contract, how to see that such a command does what it says: the event, the payload and the headers are the command's own.
 var checks = map[string]map[string]func(*console, command){
-	"pub":   {"phx.topic.<T>": checkBroadcast, "phx.channel.<channel id>": checkChannel, "phx.socket.<I>": checkSocket},
+	"pub":   {"phx.topic.<T>": checkBroadcast, "phx.channel.<channel id>": checkChannel, "phx.socket.<I>": checkSocket, "phx.authz.recheck.topic.<T>": checkRecheck, "phx.authz.recheck.socket.<I>": checkRecheck},
 	"reply": {"phx.event.<E>.<T>": checkReply, "phx.authz.connect": checkConnect, "phx.authz.join": checkJoin},
 	"sub": {
 		"phx.event.<E>.<T>": checkHeard(func(con *console, c command) (subject string, said []string) {
 			h, channel := con.join(lobby)
 			h.push(lobby, eventOf(c))
 			return "phx.event." + eventOf(c) + ".room.lobby", []string{"Phx-Channel: " + channel, "Phx-Event: " + eventOf(c)}
+		}),
+		"phx.authz.joins": checkHeard(func(con *console, _ command) (string, []string) {
+			openHand(con.t, con.gateway("new").addr).join(lobby) // with its first connect a gateway asks whether batches are answered
+			return "phx.authz.joins", []string{`{"joins":[]}`}
 		}),
 		"phx.joined.<T>": checkHeard(func(con *console, _ command) (string, []string) {
 			_, channel := con.join(lobby)
@@ -166,6 +170,16 @@ func checkSocket(con *console, c command) {
 		h.wantEnd("close")
 	default:
 		con.t.Fatalf("unknown action %q", action)
+	}
+}
+
+// checkRecheck: the authz service is asked about the channel anew.
+func checkRecheck(con *console, c command) {
+	_, channel := con.join(lobby)
+	asked := con.subscribe("phx.authz.join")
+	con.run(c.line)
+	if m := asked(); !strings.Contains(string(m.Data), `"recheck":true`) || !strings.Contains(string(m.Data), channel) {
+		con.t.Errorf("asked %s, want a recheck of %s", m.Data, channel)
 	}
 }
 

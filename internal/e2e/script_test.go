@@ -50,10 +50,6 @@ func runScript(t *testing.T, name string, target any, limit time.Duration) *scri
 	s.cmd.Dir, s.cmd.Stderr = jsDir, &s.stderr
 	s.cmd.Cancel = func() error { return s.cmd.Process.Signal(syscall.SIGTERM) } // upon which a browser is closed
 	s.cmd.WaitDelay = 5 * time.Second                                            // to SIGKILL
-	if s.stdin, err = s.cmd.StdinPipe(); err != nil {
-		cancel()
-		t.Fatal(err)
-	}
 	stdout, err := s.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
