@@ -34,7 +34,7 @@ test: lint
 	@for m in $(MODULES); do echo "$$m"; (cd $$m && go test -count=1 -race -timeout 5m ./...) || exit 1; done
 
 # Whole fleets of processes under faults and load: one after the other, and without the race detector, which the rest has.
-ALONE = -e /internal/nemesis$$ -e /internal/ceilings$$
+ALONE = -e /internal/nemesis$$ -e /internal/ceilings$$ -e /internal/e2e$$
 
 # A fleet under random faults for NEMESIS_SECONDS; NEMESIS_SEED repeats a run's faults (RACE=-race watches the gateways too).
 NEMESIS_SECONDS ?= 600
