@@ -33,7 +33,7 @@ test: lint
 	go test -count=1 -v -p 1 -timeout 30m $$(go list ./... | grep $(ALONE))
 	@for m in $(MODULES); do echo "$$m"; (cd $$m && go test -count=1 -race -timeout 5m ./...) || exit 1; done
 
-# Whole fleets of processes under faults and load: one after the other, and without the race detector, which the rest has.
+# Whole fleets of processes under faults and load, and what builds programs and runs browsers: one after the other, and without the race detector, which the rest has.
 ALONE = -e /internal/nemesis$$ -e /internal/ceilings$$ -e /internal/e2e$$
 
 # A fleet under random faults for NEMESIS_SECONDS; NEMESIS_SEED repeats a run's faults (RACE=-race watches the gateways too).
