@@ -1,6 +1,7 @@
 package nats
 
 import (
+	"strings"
 	"sync"
 	"time"
 
@@ -80,6 +81,9 @@ func (r *reports) allows(reason string) bool {
 // drop counts what a backend sent and what was dropped, and tells whoever debugs it. The subject is that of the message or, of an answer, that of the request.
 func (b *Bus) drop(subject string, reason dropReason) {
 	b.stats.Dropped[reason].Add(1)
+	if strings.HasPrefix(subject, "$") {
+		return // JetStream's late answer to what presence has stored: no backend's affair
+	}
 	b.report(subject, reason.String(), "")
 }
 
