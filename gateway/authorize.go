@@ -61,7 +61,7 @@ func (l *loop) grant(ch *channel, d *JoinDecision) bool {
 	if m.assigned != nil {
 		var err error
 		if assigns, m.assigned, err = regrantAssigns(ch.socket.assigns, m.assigned, d.Granted); err != nil {
-			l.outgrown(ch, err)
+			l.outgrown(ch, err, Dropped{Channel: ch.id()})
 			l.crashChannel(ch, leftCrashed)
 			return false
 		}
@@ -80,9 +80,10 @@ func (l *loop) grant(ch *channel, d *JoinDecision) bool {
 	return true
 }
 
-// outgrown says that a channel's assigns are too large.
-func (l *loop) outgrown(ch *channel, err error) {
-	l.stats.dropped.add(droppedAssigns, 1)
+// outgrown says that a channel's assigns are too large, with what a backend has just said.
+func (l *loop) outgrown(ch *channel, err error, about Dropped) {
+	about.Reason = toldAssigns
+	l.srv.dropped(droppedAssigns, about)
 	l.srv.warn("channel ended: assigns", "channel", ch.id(), "err", err)
 }
 

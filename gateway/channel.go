@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"github.com/gobwas/ws"
-	"golang.org/x/time/rate"
 
 	"github.com/phxgate/phxgate/gateway/phx"
 	"github.com/phxgate/phxgate/gateway/rules"
@@ -63,7 +62,7 @@ type channelMore struct {
 	rechecks  uint32              // topic.rechecks when the authorizer was asked about the join
 	events    map[string]struct{} // events that the client may send; nil: all
 	assigned  []byte              // what of the assigns is of backends' replies, where the channel may be authorized anew; nil for nothing
-	limiter   *rate.Limiter       // of its events; nil until the first, and where the rule has no limit
+	limiter   *limiter            // of its events; nil until the first, and where the rule has no limit
 	expires   tick                // 0: never
 	class     *class
 	classed   []byte // the assigns that class is of

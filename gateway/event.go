@@ -205,9 +205,7 @@ func (l *loop) answer(ch *channel, ref phx.Ref, a *Answer, about Dropped) {
 			m.assigned, err = MergeAssigns(m.assigned, a.Assigns)
 		}
 		if err != nil {
-			about.Reason = toldAssigns
-			l.srv.bus.Dropped(about)
-			l.outgrown(ch, err)
+			l.outgrown(ch, err, about)
 			a = &Answer{Action: ActionCrash}
 		} else {
 			ch.assigns = merged

@@ -2,7 +2,7 @@ package gateway
 
 import "time"
 
-// limiter is a token bucket of what passes a gate. Time comes as an argument.
+// limiter is a token bucket: of what clients send (limits.go), and of what passes a gate. Time comes as an argument.
 type limiter struct {
 	rate   float64 // tokens a second
 	burst  float64

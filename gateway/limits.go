@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"time"
 
-	"golang.org/x/time/rate"
-
 	"github.com/phxgate/phxgate/gateway/rules"
 )
 
@@ -27,25 +25,25 @@ func (m Limit) validate(name string) error {
 }
 
 // limiter is a full bucket, nil where there is no limit.
-func (m Limit) limiter() *rate.Limiter {
+func (m Limit) limiter() *limiter {
 	if m.PerSecond <= 0 {
 		return nil
 	}
-	return rate.NewLimiter(rate.Limit(m.PerSecond), m.Burst)
+	return &limiter{rate: m.PerSecond, burst: float64(m.Burst), tokens: float64(m.Burst)}
 }
 
 // budget is what a socket or a user has left of its limits; nil: there is no limit.
-type budget struct{ events, joins *rate.Limiter }
+type budget struct{ events, joins *limiter }
 
 func newBudget(l Limits) budget { return budget{events: l.Events.limiter(), joins: l.Joins.limiter()} }
 
 // full reports whether the budget is what a new one would be.
-func (b *budget) full() bool { return isFull(b.events) && isFull(b.joins) }
+func (b *budget) full(now time.Duration) bool { return isFull(b.events, now) && isFull(b.joins, now) }
 
-func isFull(b *rate.Limiter) bool { return b == nil || b.Tokens() >= float64(b.Burst()) }
+func isFull(b *limiter, now time.Duration) bool { return b == nil || b.full(now) }
 
 // take takes one out of a limiter; false if there is none.
-func take(b *rate.Limiter, now time.Time) bool { return b == nil || b.AllowN(now, 1) }
+func take(b *limiter, now time.Duration) bool { return b == nil || b.allow(now) }
 
 // socketBudget is what a socket holds once it has sent or joined, where there are limits.
 type socketBudget struct {
@@ -65,7 +63,7 @@ func (l *loop) budgetOf(s *socket) *socketBudget {
 // dropBudget lets the budget of a socket that ends go, or of one that is quiet.
 func (l *loop) dropBudget(s *socket) {
 	if s.budget != nil {
-		l.srv.users.release(s.budget.user)
+		l.srv.users.release(s.budget.user, l.srv.clock())
 		s.budget = nil
 	}
 }
@@ -75,11 +73,12 @@ const quietTicks = tick(10 * time.Second / tickLength)
 
 // quiet lets go of what a new budget would be the same as. The loop calls it once after each of the client's words, quietTicks later, so that an idle socket holds none.
 func (l *loop) quiet(s *socket) {
-	if s.budget != nil && s.budget.full() {
+	now := l.srv.clock()
+	if s.budget != nil && s.budget.full(now) {
 		l.dropBudget(s)
 	}
 	for _, ch := range s.channels {
-		if m := ch.more; m != nil && m.limiter != nil && isFull(m.limiter) {
+		if m := ch.more; m != nil && m.limiter != nil && isFull(m.limiter, now) {
 			m.limiter = nil
 			if ch.state == joined {
 				ch.trim()
@@ -94,7 +93,7 @@ func (l *loop) allowEvent(ch *channel, rule *rules.Rule) bool {
 	if b == nil && !limited {
 		return true
 	}
-	now := time.Now()
+	now := l.srv.clock()
 	if limited {
 		m := ch.extra()
 		if m.limiter == nil {
@@ -109,7 +108,7 @@ func (l *loop) allowEvent(ch *channel, rule *rules.Rule) bool {
 		return true
 	case !take(b.events, now):
 		return l.limited(limitedSocketEvent)
-	case b.user != nil && !take(b.user.events, now):
+	case !b.user.takeEvent(now):
 		return l.limited(limitedUserEvent)
 	}
 	return true
@@ -121,11 +120,11 @@ func (l *loop) allowJoin(s *socket) bool {
 	if b == nil {
 		return true
 	}
-	now := time.Now()
+	now := l.srv.clock()
 	switch {
 	case !take(b.joins, now):
 		return l.limited(limitedSocketJoin)
-	case b.user != nil && !take(b.user.joins, now):
+	case !b.user.takeJoin(now):
 		return l.limited(limitedUserJoin)
 	}
 	return true

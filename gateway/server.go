@@ -187,7 +187,7 @@ func (srv *Server) keepTime(ctx context.Context) {
 			if now.Sub(swept) >= time.Second {
 				swept = now
 				srv.hub.sweep(now)
-				srv.users.sweep()
+				srv.users.sweep(srv.clock())
 				srv.handshakes.sweep()
 				if srv.joins != nil {
 					srv.joins.sweep()

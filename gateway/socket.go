@@ -75,11 +75,11 @@ type socket struct {
 	nextSameID *socket
 	assigns    []byte // JSON object in ASCII, nil for none
 	retires    tick   // when it is too old; 0: never
+	joins      uint32 // how many joins there were: the last part of a channel id
 
 	// channels
 	channels []*channel
-	joins    uint32 // how many joins there were: the last part of a channel id
-	waiting  int    // bytes of what waits at its channels, bounded by maxWaitingBytes
+	waiting  int // bytes of what waits at its channels, bounded by maxWaitingBytes
 	budget   *socketBudget
 }
 

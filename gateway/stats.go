@@ -123,9 +123,9 @@ func newStats() *stats {
 		rechecks:     newLabelled("allowed", "refused", "unanswered", "ended"),
 		dropped: newLabelled("stale_join_ref", "overloaded", "binary_to_v1", "binary_field", "no_channel", "bad_reply", "assigns_too_large",
 			"drain_timeout", "joined_not_published", "left_not_published", "topic_full", "deliver_failed", "slow", "conflated"),
-		held:       newLabelled("handshake", "join"),
-		turnedAway: newLabelled(lackNames[:]...), joinsTurnedAway: newLabelled(lackNames[:]...),
-		decisions:   newLabelled("delivered", "replaced", "withheld", "failed"),
 		rateLimited: newLabelled("channel,event", "socket,event", "user,event", "socket,join", "user,join"),
+		held:        newLabelled("handshake", "join"),
+		turnedAway:  newLabelled(lackNames[:]...), joinsTurnedAway: newLabelled(lackNames[:]...),
+		decisions: newLabelled("delivered", "replaced", "withheld", "failed"),
 	}
 }

@@ -3,6 +3,7 @@ package gateway
 import (
 	"hash/maphash"
 	"sync"
+	"time"
 )
 
 // users are the budgets of users: of all sockets of one id on this gateway together. The loops share them.
@@ -26,11 +27,28 @@ type userShard struct {
 	gone map[string]*user
 }
 
-// user is one user's budget, which locks itself, and how many sockets hold it.
+// user is one user's budget, and how many sockets hold it. All methods may be called on nil: nobody's limits.
 type user struct {
-	budget
 	id      string
 	sockets int
+
+	mu     sync.Mutex // guards budget; taken last
+	budget budget
+}
+
+func (u *user) takeEvent(now time.Duration) bool { return u == nil || u.take(u.budget.events, now) }
+func (u *user) takeJoin(now time.Duration) bool  { return u == nil || u.take(u.budget.joins, now) }
+
+func (u *user) take(b *limiter, now time.Duration) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return take(b, now)
+}
+
+func (u *user) full(now time.Duration) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.budget.full(now)
 }
 
 func newUsers(limits Limits) *users { return &users{limits: limits, seed: maphash.MakeSeed()} }
@@ -64,7 +82,7 @@ func (us *users) hold(id string) *user {
 }
 
 // release gives back what hold returned.
-func (us *users) release(u *user) {
+func (us *users) release(u *user, now time.Duration) {
 	if u == nil {
 		return
 	}
@@ -75,7 +93,7 @@ func (us *users) release(u *user) {
 		return
 	}
 	delete(sh.here, u.id)
-	if u.full() {
+	if u.full(now) {
 		return
 	}
 	if len(sh.gone) >= maxGone/userShards {
@@ -88,12 +106,12 @@ func (us *users) release(u *user) {
 }
 
 // sweep forgets who is gone and has a full budget.
-func (us *users) sweep() {
+func (us *users) sweep(now time.Duration) {
 	for i := range us.shards {
 		sh := &us.shards[i]
 		sh.mu.Lock()
 		for id, u := range sh.gone {
-			if u.full() {
+			if u.full(now) {
 				delete(sh.gone, id)
 			}
 		}

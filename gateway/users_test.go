@@ -6,7 +6,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/phxgate/phxgate/gateway/phx"
@@ -31,37 +30,36 @@ func wantUsers(t *testing.T, us *users, here, gone int) {
 
 // A budget is kept until it is full again: to reconnect gives no new one.
 func TestUserComesBack(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		us := newUsers(Limits{Events: Limit{PerSecond: 1, Burst: 3}})
-		if us.hold("") != nil || newUsers(Limits{}).hold("a") != nil {
-			t.Error("a budget for an anonymous socket, or without a limit")
-		}
-		u := us.hold("a")
-		for range 3 {
-			take(u.events, time.Now())
-		}
-		if us.hold("a") != u {
-			t.Error("two sockets of one user have two budgets")
-		}
-		us.release(u)
-		wantUsers(t, us, 1, 0)
-		us.release(u)
-		wantUsers(t, us, 0, 1)
-		time.Sleep(time.Second)
-		us.sweep()
-		if u = us.hold("a"); !take(u.events, time.Now()) || take(u.events, time.Now()) {
-			t.Error("a second after three of three were taken there is not exactly one")
-		}
-		us.release(u)
-		time.Sleep(2900 * time.Millisecond)
-		us.sweep()
-		wantUsers(t, us, 0, 1)
-		time.Sleep(200 * time.Millisecond)
-		us.sweep()
-		wantUsers(t, us, 0, 0)
-		us.release(us.hold("b")) // used nothing
-		wantUsers(t, us, 0, 0)
-	})
+	us := newUsers(Limits{Events: Limit{PerSecond: 1, Burst: 3}})
+	if us.hold("") != nil || newUsers(Limits{}).hold("a") != nil {
+		t.Error("a budget for an anonymous socket, or without a limit")
+	}
+	now := time.Hour
+	u := us.hold("a")
+	for range 3 {
+		u.takeEvent(now)
+	}
+	if us.hold("a") != u {
+		t.Error("two sockets of one user have two budgets")
+	}
+	us.release(u, now)
+	wantUsers(t, us, 1, 0)
+	us.release(u, now)
+	wantUsers(t, us, 0, 1)
+	now += time.Second
+	us.sweep(now)
+	if u = us.hold("a"); !u.takeEvent(now) || u.takeEvent(now) {
+		t.Error("a second after three of three were taken there is not exactly one")
+	}
+	us.release(u, now)
+	now += 2900 * time.Millisecond
+	us.sweep(now)
+	wantUsers(t, us, 0, 1)
+	now += 200 * time.Millisecond
+	us.sweep(now)
+	wantUsers(t, us, 0, 0)
+	us.release(us.hold("b"), now) // used nothing
+	wantUsers(t, us, 0, 0)
 }
 
 // Of those who are gone a bounded number is kept.
@@ -69,8 +67,8 @@ func TestUsersGoneAreBounded(t *testing.T) {
 	us := newUsers(Limits{Joins: Limit{PerSecond: 1e-3, Burst: 1}})
 	for n := range maxGone + maxGone/4 {
 		u := us.hold(fmt.Sprint(n))
-		take(u.joins, time.Now())
-		us.release(u)
+		u.takeJoin(1)
+		us.release(u, 1)
 	}
 	if here, gone := us.count(); here != 0 || gone > maxGone || gone < maxGone*9/10 {
 		t.Errorf("%d here, %d gone, want none and nearly %d", here, gone, maxGone)
@@ -104,7 +102,7 @@ func TestUserLimitOverLoops(t *testing.T) {
 	}
 	all.Go(func() {
 		for range 1000 {
-			srv.users.sweep()
+			srv.users.sweep(srv.clock())
 		}
 	})
 	all.Wait()

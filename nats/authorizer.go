@@ -84,12 +84,12 @@ func (a *Authorizer) askJoin(q joinQuestion) {
 			q.Done(nil, err)
 			return
 		}
-		a.answered(a.bus.subjects.AuthzJoin(), q, body)
+		a.answered(q, a.bus.subjects.AuthzJoin(), body)
 	})
 }
 
-// answered reads the answer to a question, which was asked on a subject.
-func (a *Authorizer) answered(subject string, q joinQuestion, body []byte) {
+// answered reads the answer to a question, which came on a subject.
+func (a *Authorizer) answered(q joinQuestion, subject string, body []byte) {
 	reply, err := authz.ParseJoinReply(body)
 	var assigns []byte
 	if err == nil {
@@ -109,10 +109,13 @@ func (a *Authorizer) answered(subject string, q joinQuestion, body []byte) {
 	}, nil)
 }
 
-// ask makes one request.
+// ask makes one request, with a trace context where t has one.
 func (a *Authorizer) ask(subject string, t gateway.Trace, body []byte, done func([]byte, error)) {
-	h := natsgo.Header{}
-	setTrace(h, t)
+	var h natsgo.Header
+	if t != (gateway.Trace{}) {
+		h = natsgo.Header{}
+		setTrace(h, t)
+	}
 	err := a.bus.request(subject, h, body, a.timeout, func(m *natsgo.Msg, err error) {
 		if err != nil {
 			done(nil, err)

@@ -48,7 +48,7 @@ func (a *Authorizer) AuthorizeJoins(asks []gateway.JoinAsk) {
 
 // fitting is how many of the questions go into one request, at least one.
 func (a *Authorizer) fitting(questions []joinQuestion) int {
-	most := min(maxBatchBytes, int(a.bus.maxPayload.Load()))
+	most := min(maxBatchBytes, int(a.bus.maxPayload.Load())-maxTraceBytes)
 	size := len(authz.AppendJoins(nil, nil))
 	for i, q := range questions {
 		size += len(q.body) + 1
@@ -94,6 +94,7 @@ func (a *Authorizer) askBatch(questions []joinQuestion) {
 		switch {
 		case err == nil:
 			if got, err := authz.ParseJoinsReply(body, len(questions)); err != nil {
+				_ = a.nonsense(a.bus.subjects.AuthzJoins(), err) // each is asked alone then
 				a.noBatches(batchRetry)
 			} else {
 				replies = got
@@ -111,7 +112,7 @@ func (a *Authorizer) askBatch(questions []joinQuestion) {
 			case replies[i] == nil:
 				a.askJoin(q)
 			default:
-				a.answered(a.bus.subjects.AuthzJoins(), q, replies[i])
+				a.answered(q, a.bus.subjects.AuthzJoins(), replies[i])
 			}
 		}
 	})

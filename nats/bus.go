@@ -265,6 +265,9 @@ func channelHeader(e *gateway.Event) natsgo.Header {
 	return h
 }
 
+// maxTraceBytes is more than a header with a trace context takes.
+const maxTraceBytes = 700
+
 func setTrace(h natsgo.Header, t gateway.Trace) {
 	setRaw(h, "traceparent", t.Parent)
 	setRaw(h, "tracestate", t.State)

@@ -27,7 +27,7 @@ const (
 	dropTopicHeader              // a Phx-Topic that is missing or does not decode
 	dropEncoding                 // a Phx-Encoding that is neither json nor binary
 	dropFrom                     // a from that is no string
-	dropBadID                    // a subject that names no channel or socket
+	dropBadID                    // a subject that names no channel, socket or topic
 	dropAction                   // an action that does not belong there
 	dropMeaningless              // neither event, nor reply, nor action
 	dropStatus                   // a Phx-Status that is not UTF-8
@@ -48,7 +48,8 @@ var dropTexts = [numDropReasons]string{
 	dropNoEvent: "no event", dropLongEvent: "event longer than 255 bytes", dropReserved: "event name begins with phx_",
 	dropEventHeader: "bad Phx-Event", dropTopicHeader: "bad Phx-Topic", dropEncoding: "bad Phx-Encoding", dropFrom: "bad from",
 	dropBadID: "bad id in subject", dropAction: "bad Phx-Action", dropMeaningless: "no Phx-Event, no reply, no Phx-Action", dropStatus: "bad Phx-Status", dropAssigns: "bad Phx-Assigns",
-	dropAuthz: "bad authz reply", dropLateAnswer: "late answer", dropSecondAnswer: "second answer", dropNobodysAnswer: "answer to nothing", dropNotPublished: "not published", dropInboxFull: "inbox full", dropTopicFull: "topic full", dropAnnouncement: "bad announcement",
+	dropAuthz: "bad authz reply", dropLateAnswer: "late answer", dropSecondAnswer: "second answer", dropNobodysAnswer: "answer to nothing", dropNotPublished: "not published", dropInboxFull: "inbox full", dropTopicFull: "topic full",
+	dropAnnouncement: "bad announcement",
 }
 
 func (r dropReason) String() string { return dropTexts[r] }
