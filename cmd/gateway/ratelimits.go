@@ -11,13 +11,13 @@ import (
 
 // RateLimits are the settings that say how often clients may send and join, beside the rules' limits per channel.
 type RateLimits struct {
-	SocketEvents      settings.Rate  `env:"SOCKET_EVENTS_PER_SECOND" envDefault:"0" shown:"0: no limit" help:"events of one socket; more are answered rate limited"`
+	SocketEvents      settings.Rate  `env:"SOCKET_EVENTS_PER_SECOND" help:"events of one socket; more are answered rate limited" none:"none: no limit"`
 	SocketEventsBurst settings.Count `env:"SOCKET_EVENTS_BURST" help:"of them at once" none:"SOCKET_EVENTS_PER_SECOND"`
-	SocketJoins       settings.Rate  `env:"SOCKET_JOINS_PER_SECOND" envDefault:"0" shown:"0: no limit" help:"joins of one socket; more are answered rate limited"`
+	SocketJoins       settings.Rate  `env:"SOCKET_JOINS_PER_SECOND" help:"joins of one socket; more are answered rate limited" none:"none: no limit"`
 	SocketJoinsBurst  settings.Count `env:"SOCKET_JOINS_BURST" help:"of them at once" none:"SOCKET_JOINS_PER_SECOND, and at least twice MAX_CHANNELS_PER_SOCKET"`
-	UserEvents        settings.Rate  `env:"USER_EVENTS_PER_SECOND" envDefault:"0" shown:"0: no limit" help:"events of all sockets of one id on this gateway together"`
+	UserEvents        settings.Rate  `env:"USER_EVENTS_PER_SECOND" help:"events of all sockets of one id on this gateway together" none:"none: no limit"`
 	UserEventsBurst   settings.Count `env:"USER_EVENTS_BURST" help:"of them at once" none:"USER_EVENTS_PER_SECOND"`
-	UserJoins         settings.Rate  `env:"USER_JOINS_PER_SECOND" envDefault:"0" shown:"0: no limit" help:"joins of all sockets of one id on this gateway together"`
+	UserJoins         settings.Rate  `env:"USER_JOINS_PER_SECOND" help:"joins of all sockets of one id on this gateway together" none:"none: no limit"`
 	UserJoinsBurst    settings.Count `env:"USER_JOINS_BURST" help:"of them at once" none:"USER_JOINS_PER_SECOND, and at least ten times MAX_CHANNELS_PER_SOCKET"`
 }
 

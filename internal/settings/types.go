@@ -13,7 +13,7 @@ import (
 type (
 	// Count is a whole number of 1 or more.
 	Count int
-	// Rate is how often a second; 0: no limit.
+	// Rate is how often a second, more than 0.
 	Rate float64
 	// Ratio is a number from 0 to 1.
 	Ratio float64
@@ -50,11 +50,11 @@ func (c *Count) UnmarshalText(b []byte) error {
 	return nil
 }
 
-// UnmarshalText implements [encoding.TextUnmarshaler]. A rate is digits, with or without a point, and at most a million.
+// UnmarshalText implements [encoding.TextUnmarshaler]. A rate is digits, with or without a point, from a millionth to a million.
 func (r *Rate) UnmarshalText(b []byte) error {
 	v, err := strconv.ParseFloat(string(b), 64)
-	if err != nil || strings.Trim(string(b), "0123456789.") != "" || v > 1e6 || v > 0 && v < 1e-6 {
-		return fmt.Errorf("%q is not a number a second, such as 20 or 0.5, and 0 for no limit", b)
+	if err != nil || strings.Trim(string(b), "0123456789.") != "" || v > 1e6 || v < 1e-6 {
+		return fmt.Errorf("%q is not a number a second of more than 0, such as 20 or 0.5", b)
 	}
 	*r = Rate(v)
 	return nil
