@@ -4,7 +4,10 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -182,4 +185,81 @@ func TestPresenceWithoutLinger(t *testing.T) {
 	o.WantRoster(&r, "room:1", "ann bob", 0)
 	c.WantUntil([]any{"1", "1", "room:1", "phx_error", map[string]any{"reason": "channel_crash"}})
 	o.WantRoster(&r, "room:1", "bob", gone)
+}
+
+// Orders to authorize anew are carried out at a pace, all of them in the end.
+func TestRechecksPerSecond(t *testing.T) {
+	t.Parallel()
+	const channels, rate = 12, 5
+	g, b := setup(t, authzRules, fmt.Sprintf("AUTHZ_RECHECKS_PER_SECOND=%d", rate))
+	b.answer("phx.authz.join", `{"status":"ok"}`)
+	for range channels {
+		g.dial(t).Join("room:1", struct{}{})
+	}
+	requests := b.listen("phx.authz.join")
+	b.publish("phx.authz.recheck.topic.room.1", "")
+	next(t, requests)
+	began := time.Now()
+	for range channels - 1 {
+		next(t, requests)
+	}
+	if took := time.Since(began); took < (channels-2)*time.Second/rate {
+		t.Errorf("%d channels were asked about within %v, want %d a second", channels, took, rate)
+	}
+}
+
+// DRAIN_RATE makes a drain longer than DRAIN_SPREAD.
+func TestDrainRate(t *testing.T) {
+	t.Parallel()
+	const sockets, rate = 12, 5
+	g, _ := setup(t, everything, fmt.Sprintf("DRAIN_RATE=%d", rate), "DRAIN_SPREAD=100ms")
+	var all sync.WaitGroup
+	var closed [sockets]time.Time
+	var clients []*phxtest.Client
+	for range sockets {
+		clients = append(clients, g.dial(t))
+	}
+	g.signal(syscall.SIGTERM)
+	for i, c := range clients {
+		all.Go(func() {
+			c.WantClosed(1012)
+			closed[i] = time.Now()
+		})
+	}
+	all.Wait()
+	first, last := slices.MinFunc(closed[:], time.Time.Compare), slices.MaxFunc(closed[:], time.Time.Compare)
+	if took := last.Sub(first); took < (sockets-3)*time.Second/rate {
+		t.Errorf("%d sockets were closed within %v, want %d a second", sockets, took, rate)
+	}
+}
+
+// A gateway that has more than its share of a fleet that has settled sheds some of it; one without the setting keeps what it has.
+func TestShedTolerance(t *testing.T) {
+	t.Parallel()
+	const sockets, settles = 60, 30 * time.Second // 30 more than the mean, of which chance alone explains 16
+	url := phxtest.StartNATS(t)
+	for name, tolerance := range map[string]string{"sheds": "SHED_TOLERANCE=20%", "keeps": "LOG_LEVEL=info"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			full := startGateway(t, url, everything, tolerance, "SUBJECT_PREFIX="+name)
+			startGateway(t, url, everything, tolerance, "SUBJECT_PREFIX="+name)
+			var clients []*phxtest.Client
+			for range sockets {
+				clients = append(clients, full.dial(t))
+			}
+			shed := func() int { return full.count(t, `phxgate_sockets_ended_total{cause="shed"}`) }
+			tick := time.NewTicker(100 * time.Millisecond)
+			defer tick.Stop()
+			for began := time.Now(); shed() == 0 && time.Since(began) < phxtest.Scaled(settles+15*time.Second); <-tick.C {
+			}
+			switch n := shed(); {
+			case name == "keeps" && n != 0:
+				t.Errorf("%d sockets were shed", n)
+			case name == "keeps":
+				clients[0].Heartbeat()
+			case n == 0 || n > sockets/2:
+				t.Errorf("%d sockets were shed, want some of the surplus", n)
+			}
+		})
+	}
 }
