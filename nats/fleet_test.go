@@ -13,7 +13,10 @@ import (
 func TestAnnounce(t *testing.T) {
 	url := phxtest.StartNATS(t)
 	a, heardA := startBus(t, url)
-	_, heardB := startBus(t, url)
+	b, heardB := startBus(t, url)
+	if err := b.nc().FlushTimeout(phxtest.Patience()); err != nil { // else it may subscribe behind the one announcement
+		t.Fatal(err)
+	}
 	s := gateway.Status{ID: "g1", Version: "v1.2.3", Sockets: 3, Channels: 2, Topics: 1, Lag: 1500 * time.Microsecond, State: gateway.Draining}
 	if err := a.Announce(&s); err != nil {
 		t.Fatal(err)
