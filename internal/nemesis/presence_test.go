@@ -174,7 +174,9 @@ func (p *people) wrong() string {
 				}
 				for _, text := range s.roster.Texts(user) {
 					if got == want && statusOf(text) != final {
-						stale++
+						if stale++; first == "" {
+							first = fmt.Sprintf("person %d sees %s in room %d with status %s, the truth is %s", one.number, user, room, statusOf(text), final)
+						}
 					}
 				}
 			}
