@@ -12,8 +12,9 @@ const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 
 await run("unnoticed", new World(Socket), async (world) => {
   const watcher = await world.peer("watcher", target.watch, { params: { user: "watcher" } });
-  const watched = await watcher.join(target.topic);
-  const presence = new Presence(watched.channel);
+  const watched = watcher.channel(target.topic);
+  const presence = new Presence(watched.channel); // before the join's reply: presence_state may come right behind it
+  await watched.joins.next();
   const moves = [];
   const refs = () => Object.fromEntries(presence.list((key, { metas }) => [key, metas.map((meta) => meta.phx_ref)]));
   presence.onJoin((key) => moves.push(`+${key}`));
